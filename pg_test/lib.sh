@@ -1,0 +1,120 @@
+# shellcheck shell=bash
+# Sourced by every script here, in demo/ and in bench/: where things lie, and who runs the servers.
+
+set -euo pipefail
+umask 022
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$root/build
+PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
+
+# A caller's settings for another server, and RUSTFLAGS (which replaces the linker flag of
+# cargo-pgrx, whose schema section then gets lost), must not reach ours.
+for variable in "${!PG@}"; do
+    [[ $variable == PG_CONFIG ]] || unset "$variable"
+done
+unset variable RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+# With it pgrx appends a symbolised backtrace to the DETAIL of every ERROR.
+unset RUST_BACKTRACE
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# PostgreSQL refuses to run as root; the distribution's package brings the user `postgres`.
+if ((EUID == 0)); then
+    server_user=postgres
+else
+    server_user=$(id -un)
+fi
+
+# Runs a command as the user that owns the servers, from a directory that he can enter.
+as_server() (
+    cd /
+    if ((EUID == 0)); then
+        exec runuser -u "$server_user" -- "$@"
+    else
+        exec "$@"
+    fi
+)
+
+# Runs a command as root.
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    else
+        command -v sudo >/dev/null || die "needs root for: $*"
+        sudo "$@"
+    fi
+}
+
+# Sets run_dir: where servers, their data and their sockets lie. build/run, unless the servers' user
+# cannot enter it (a checkout under /root) or a socket's path would pass the system's 107 bytes.
+find_run_dir() {
+    run_dir=$(realpath -m "${GPSS_RUN_DIR:-$build/run}")
+    if [[ -z ${GPSS_RUN_DIR:-} ]] && { ((${#run_dir} > 70)) || ! as_server test -x "$root"; }; then
+        run_dir=/tmp/gpss-$EUID-$(cksum <<<"$root" | cut -d' ' -f1)
+    fi
+    mkdir -p "$run_dir"
+    [[ -O $run_dir && ! -L $run_dir ]] || die "$run_dir is not ours: set GPSS_RUN_DIR to another directory"
+    as_server test -x "$run_dir" ||
+        die "user $server_user cannot enter $run_dir: set GPSS_RUN_DIR to a directory that he can"
+}
+
+# private_pg PROFILE: sets pg_bin to the bin directory of our own copy of the server, so that
+# installing a build needs no root and disturbs nobody else's server. PostgreSQL finds its library
+# and share directories relative to its executable; so the copy keeps their relative places.
+private_pg() {
+    local copy=$run_dir/pg-$1 bin include version dir
+    [[ -x $PG_CONFIG ]] || die "no $PG_CONFIG: set PG_CONFIG"
+    bin=$("$PG_CONFIG" --bindir)
+    include=$("$PG_CONFIG" --includedir-server)
+    version="$("$PG_CONFIG" --version) $(stat -c %Y "$bin/postgres")"
+    # shellcheck disable=SC2034 # for the caller
+    pg_bin=$copy$bin
+    [[ $(cat "$copy/version" 2>/dev/null) == "$version" ]] && return
+    rm -rf "$copy"
+    for dir in "$bin" "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"; do
+        mkdir -p "$copy$dir"
+        cp -a "$dir/." "$copy$dir/"
+    done
+    mkdir -p "$copy${include%/*}"
+    ln -s "$include" "$copy$include"
+    chmod -R a+rX "$copy"
+    printf '%s\n' "$version" >"$copy/version"
+}
+
+# use_pgrx_home PG_CONFIG: has pgrx build and test against this server, whatever ~/.pgrx says.
+use_pgrx_home() {
+    local pg_config=$1 major config
+    major=$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+    export PGRX_HOME
+    PGRX_HOME=$build/pgrx/$(cksum <<<"$pg_config" | cut -d' ' -f1)
+    config=$(printf '[configs]\npg%s = "%s"' "$major" "$pg_config")
+    mkdir -p "$PGRX_HOME"
+    # Rewritten only when it differs: its time stamp decides whether pgrx is built anew.
+    [[ $(cat "$PGRX_HOME/config.toml" 2>/dev/null) == "$config" ]] ||
+        printf '%s\n' "$config" >"$PGRX_HOME/config.toml"
+}
+
+# wait_until SECONDS COMMAND…: polls; fails when the time is over.
+wait_until() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.1
+    done
+}
+
+# gone PID…: none of the processes is alive.
+gone() {
+    local pid
+    for pid in "$@"; do
+        # A zombie has ended; only its parent has not noticed yet.
+        [[ ! -d /proc/$pid ]] || grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null || return 1
+    done
+}

@@ -1,0 +1,162 @@
+-- What users read, the foreign data wrapper, privileges and comments.
+
+CREATE FOREIGN DATA WRAPPER gpss HANDLER gpss.fdw_handler VALIDATOR gpss.fdw_validator;
+
+-- Workers keep a consumer while idle and would not notice that their tables are gone.
+CREATE EVENT TRIGGER gpss_before_drop_extension ON ddl_command_start
+    WHEN TAG IN ('DROP EXTENSION') EXECUTE FUNCTION gpss.before_drop_extension();
+
+CREATE VIEW gpss.progress WITH (security_barrier) AS
+SELECT j.name AS job,
+       j.spec->>'topic' AS topic,
+       o.partition,
+       o.begin_offset,
+       o.next_offset,
+       o.high_watermark,
+       greatest(o.high_watermark - o.next_offset, 0) AS lag,
+       o.last_message_at,
+       w.pid AS worker_pid,
+       o.rows_loaded,
+       o.rows_rejected,
+       o.started_at,
+       o.updated_at
+FROM gpss.job j
+JOIN gpss.offsets o ON o.job_id = j.id
+LEFT JOIN LATERAL (
+    SELECT w.pid
+    FROM gpss.worker w
+    WHERE w.job_id = j.id
+      AND NOT w.finished
+      AND w.slot = o.partition % nullif((SELECT count(*) FROM gpss.worker all_slots WHERE all_slots.job_id = j.id), 0)
+      AND EXISTS (SELECT FROM gpss.run r WHERE r.job_id = j.id AND r.id = w.run_id)
+) w ON true
+WHERE j.removed_at IS NULL
+  AND (pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER'));
+
+CREATE VIEW gpss.jobs WITH (security_barrier) AS
+SELECT j.id,
+       j.name,
+       j.owner,
+       j.spec->>'topic' AS topic,
+       j.spec->'target'->>'schema' AS target_schema,
+       j.spec->'target'->>'name' AS target_table,
+       j.spec->>'mode' AS mode,
+       CASE WHEN r.forgotten THEN 'JOB_STOPPED'
+            ELSE coalesce(s.status, CASE WHEN p.partitions > 0 THEN 'JOB_STOPPED' ELSE 'JOB_SUBMITTED' END)
+       END AS status,
+       CASE WHEN r.forgotten THEN 'the server was restarted, and gpss is not in shared_preload_libraries'
+            ELSE s.errmsg
+       END AS errmsg,
+       coalesce(s.since, j.created_at) AS since,
+       s.next_retry_at,
+       coalesce(p.rows_loaded, 0) AS rows_loaded,
+       coalesce(p.rows_rejected, 0) AS rows_rejected,
+       coalesce(p.lag_messages, 0) AS lag_messages,
+       coalesce(p.lag_seconds, 0) AS lag_seconds
+FROM gpss.job j
+LEFT JOIN gpss.status s ON s.job_id = j.id
+-- A run from before the server's last start that no scheduler has taken up.
+LEFT JOIN LATERAL (
+    SELECT run.requested_at < pg_postmaster_start_time()
+           AND NOT EXISTS (SELECT FROM pg_locks l
+                           WHERE l.locktype = 'advisory' AND l.granted
+                             AND l.classid = 1 AND l.objid = 1 AND l.objsubid = 26480
+                             AND l.database = (SELECT d.oid FROM pg_database d
+                                               WHERE d.datname = current_database())) AS forgotten
+    FROM gpss.run run
+    WHERE run.job_id = j.id
+) r ON true
+LEFT JOIN LATERAL (
+    SELECT count(*) AS partitions,
+           sum(o.rows_loaded)::bigint AS rows_loaded,
+           sum(o.rows_rejected)::bigint AS rows_rejected,
+           sum(greatest(o.high_watermark - o.next_offset, 0))::bigint AS lag_messages,
+           max(CASE WHEN o.high_watermark > o.next_offset
+                    THEN greatest(extract(epoch FROM clock_timestamp() - o.last_message_at), 0)
+                    ELSE 0 END)::double precision AS lag_seconds
+    FROM gpss.offsets o
+    WHERE o.job_id = j.id
+) p ON true
+WHERE j.removed_at IS NULL
+  AND (pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER'));
+
+CREATE VIEW gpss.batches WITH (security_barrier) AS
+SELECT b.id,
+       j.name AS job,
+       b.partition,
+       b.start_time,
+       b.end_time,
+       b.begin_offset,
+       b.end_offset,
+       b.messages,
+       b.bytes,
+       b.inserted,
+       b.updated,
+       b.deleted,
+       b.rejected,
+       b.end_reason
+FROM gpss.batch b
+JOIN gpss.job j ON j.id = b.job_id
+WHERE pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER');
+
+-- Payloads are data, not monitoring: only the owner's side sees them.
+CREATE VIEW gpss.errors WITH (security_barrier) AS
+SELECT e.id,
+       j.name AS job,
+       e.batch_id,
+       e.occurred_at,
+       e.topic,
+       e.partition,
+       e."offset",
+       e.message_timestamp,
+       e.key,
+       e.payload,
+       e.headers,
+       e.stage,
+       e.sqlstate,
+       e.message,
+       e.detail,
+       e.column_name,
+       e.status,
+       e.attempts
+FROM gpss.error e
+JOIN gpss.job j ON j.id = e.job_id
+WHERE pg_has_role(j.owner::oid, 'MEMBER');
+
+GRANT SELECT ON gpss.jobs, gpss.progress, gpss.batches, gpss.errors TO PUBLIC;
+
+COMMENT ON SCHEMA gpss IS 'loads Kafka topics into tables';
+COMMENT ON FOREIGN DATA WRAPPER gpss IS 'Kafka topics as foreign tables';
+COMMENT ON VIEW gpss.jobs IS 'one row per job: definition, status and totals';
+COMMENT ON VIEW gpss.progress IS 'one row per job and partition: offsets and lag as of the last batch';
+COMMENT ON VIEW gpss.batches IS 'one row per committed batch and partition; offsets are next-to-read, so a batch holds [begin_offset, end_offset)';
+COMMENT ON VIEW gpss.errors IS 'one row per rejected message, with the bytes as they came';
+
+COMMENT ON FUNCTION gpss.submit_job(text, text, jsonb) IS
+    'registers a job from a GPSS load configuration; properties fill its {{templates}}; does not start it';
+COMMENT ON FUNCTION gpss.submit_job(text, regclass, regclass, jsonb, text, text[], text, bigint, bigint, text, integer) IS
+    'registers a job over an existing foreign table; does not start it';
+COMMENT ON FUNCTION gpss.start_job(text, boolean, text) IS
+    'starts a job when the transaction commits; reset: earliest, latest, or offsets by partition as JSON';
+COMMENT ON FUNCTION gpss.start_job(text, timestamptz, boolean) IS
+    'starts a job at the first message that is not older than reset';
+COMMENT ON FUNCTION gpss.start_job(text, jsonb, boolean) IS
+    'starts a job at offsets by partition';
+COMMENT ON FUNCTION gpss.stop_job(text) IS
+    'stops a job; its running batch is dropped and its workers are gone when this returns';
+COMMENT ON FUNCTION gpss.remove_job(text) IS
+    'removes a job that is not running, and the foreign table and server made for it';
+COMMENT ON FUNCTION gpss.wait_job(text, interval) IS
+    'waits until a job no longer runs, or for the timeout; its status then';
+COMMENT ON FUNCTION gpss.load(text, boolean, jsonb) IS
+    'submits, starts and awaits a load from a GPSS configuration; a later load of the same topic and table continues';
+COMMENT ON FUNCTION gpss.start_load(text, boolean, jsonb, text) IS
+    'the part of gpss.load that has to be committed before workers can see it; its job''s name';
+COMMENT ON FUNCTION gpss.check(text) IS
+    'tries everything that a job (by name) or a load configuration (as text) needs, one row each';
+COMMENT ON FUNCTION gpss.fdw_handler() IS 'handler of the foreign data wrapper gpss';
+COMMENT ON FUNCTION gpss.fdw_validator(text[], oid) IS 'validator of the foreign data wrapper gpss';
+COMMENT ON FUNCTION gpss.before_drop_extension() IS
+    'event trigger: stops the jobs of the database before DROP EXTENSION gpss';
+COMMENT ON EVENT TRIGGER gpss_before_drop_extension IS
+    'stops the jobs of the database before DROP EXTENSION gpss';

@@ -1,0 +1,182 @@
+//! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails.
+
+use super::{answer, check_owner, privileges, submit};
+use crate::catalog::jobs::{self, Job};
+use crate::error::{Error, Result};
+use crate::fdw::options::{Place, validate};
+use crate::fdw::source::{self, KafkaSource};
+use crate::kafka::{Consumer, Properties};
+use crate::model::config::LoadConfig;
+use crate::model::job::JobSpec;
+use crate::model::statement::{qualified, quote_literal};
+use crate::pg::acl::AsUser;
+use crate::pg::fdw::Table;
+use crate::pg::subtx::subtx;
+use crate::pg::tx::Tx;
+use crate::pg::{signals, spi};
+use pgrx::prelude::*;
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Component, whether it works, what was found, what to do.
+type Finding = (String, String, String, Option<String>);
+
+/// Checks a job, given by its name, or a load configuration, given as text: brokers, topic,
+/// partitions, target, privileges and mapping. Nothing is changed.
+#[pg_extern(schema = "gpss", name = "check", volatile, parallel_unsafe)]
+#[allow(clippy::type_complexity)] // pgrx reads the result's columns from this type
+fn check(
+    job_or_config: &str,
+) -> TableIterator<
+    'static,
+    (
+        name!(component, String),
+        name!(status, String),
+        name!(detail, String),
+        name!(hint, Option<String>),
+    ),
+> {
+    TableIterator::new(answer(|| run(job_or_config)))
+}
+
+fn run(job_or_config: &str) -> Result<Vec<Finding>> {
+    let tx = Tx::current();
+    let mut findings = vec![];
+    if let Some(job) = jobs::find(&tx, job_or_config)? {
+        check_owner(&job)?;
+        check_source(&tx, &job.spec, job.owner, &mut findings);
+        check_target(&tx, &job, &mut findings);
+        return Ok(findings);
+    }
+    // A name has no line break and no colon; a configuration has at least a colon.
+    if !job_or_config.contains(':') {
+        return Err(super::unknown_job(job_or_config));
+    }
+    let config = submit::parse(job_or_config, &BTreeMap::new())?;
+    note(&mut findings, "configuration", Ok("version 1, every key is known".to_owned()));
+    check_config(&tx, &config, &mut findings);
+    Ok(findings)
+}
+
+/// The job's objects are made in a subtransaction that is rolled back.
+fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
+    let kafka = &config.source;
+    // What CREATE SERVER and CREATE USER MAPPING would refuse is not tried either.
+    let properties = submit::check_wrapper_usage().and_then(|()| {
+        validate(Place::UserMapping, &kafka.properties, privileges())?;
+        Properties::new(&kafka.brokers, &kafka.properties)
+    });
+    check_kafka(properties, &kafka.topic, findings);
+    match submit::target_of(tx, config) {
+        Err(error) => note(findings, "target", Err(error)),
+        Ok(target) => {
+            note(findings, "target", Ok(format!("table {} exists", qualified(&target))));
+            let outcome: Result<()> = subtx(tx, || {
+                submit::from_config(tx, "gpss.check", config)?;
+                Err(rolled_back())
+            });
+            let detail = |()| "PostgreSQL plans the statement of a batch".to_owned();
+            note(findings, "mapping and privileges", undone(outcome).map(detail));
+        }
+    }
+}
+
+fn rolled_back() -> Error {
+    Error::new(crate::error::SqlState::NO_DATA, "rolled back on purpose")
+}
+
+fn check_source(tx: &Tx, spec: &JobSpec, owner: pg_sys::Oid, findings: &mut Vec<Finding>) {
+    let found = subtx(tx, || {
+        let sql =
+            format!("SELECT {}::pg_catalog.regclass::oid", quote_literal(&qualified(&spec.source)));
+        let oid: Vec<pg_sys::Oid> = spi::select(tx, &sql, &[], |row| row.get(1))?;
+        let table = Table::load(oid.into_iter().next().unwrap_or(pg_sys::InvalidOid));
+        source::check_wrapper(&table)?;
+        Ok((KafkaSource::of(&table)?.topic, source::properties(&table, owner)?))
+    });
+    match found {
+        Err(error) => note(findings, "source", Err(error)),
+        Ok((topic, properties)) => {
+            note(findings, "source", Ok(format!("foreign table {}", qualified(&spec.source))));
+            check_kafka(Ok(properties), &topic, findings);
+        }
+    }
+}
+
+/// Planning may run functions of the mapping, which are the owner's: as he would, and undone.
+fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
+    let outcome = subtx(tx, || {
+        let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
+        let _owner = AsUser::restricted(job.owner);
+        tx.set_local(c"search_path", &path);
+        submit::check_statement(tx, &job.spec)?;
+        Err(rolled_back())
+    });
+    let detail = |()| format!("the statement into {} can be planned", qualified(&job.spec.target));
+    note(findings, "target, privileges and mapping", undone(outcome).map(detail));
+}
+
+/// The outcome of a subtransaction that ends in `rolled_back`.
+fn undone(outcome: Result<()>) -> Result<()> {
+    match outcome {
+        Err(error) if error == rolled_back() => Ok(()),
+        other => other,
+    }
+}
+
+fn check_kafka(properties: Result<Properties>, topic: &str, findings: &mut Vec<Finding>) {
+    let consumer = properties.and_then(|p| {
+        let consumer = Consumer::open(&p)?;
+        Ok((consumer, p.brokers().to_owned()))
+    });
+    let (consumer, brokers) = match consumer {
+        Ok(opened) => opened,
+        Err(error) => return note(findings, "properties", Err(error)),
+    };
+    let cancelled = signals::interrupt_pending;
+    let reached = consumer.cluster_id(TIMEOUT, &cancelled);
+    let works = reached.is_ok();
+    note(
+        findings,
+        "brokers",
+        reached.map(|id| match id {
+            Some(id) => format!("cluster {id} answers at {brokers}"),
+            None => format!("the cluster at {brokers} answers"),
+        }),
+    );
+    if works {
+        match consumer.partitions(topic, TIMEOUT, &cancelled) {
+            Err(error) => note(findings, "topic", Err(error)),
+            Ok(partitions) => {
+                let plural = if partitions.len() == 1 { "" } else { "s" };
+                let detail =
+                    format!("topic \"{topic}\" has {} partition{plural}", partitions.len());
+                note(findings, "topic", Ok(detail));
+                let marks: Result<i64> = partitions
+                    .iter()
+                    .map(|p| {
+                        let (low, high) = consumer.watermarks(topic, *p, TIMEOUT, &cancelled)?;
+                        Ok(high - low)
+                    })
+                    .sum();
+                let detail = |n| format!("all have a leader, {n} offsets between begin and end");
+                note(findings, "partitions", marks.map(detail));
+            }
+        }
+    }
+    consumer.close(Duration::from_secs(2));
+    signals::check_for_interrupts();
+}
+
+fn note(findings: &mut Vec<Finding>, component: &str, outcome: Result<String>) {
+    findings.push(match outcome {
+        Ok(detail) => (component.to_owned(), "ok".to_owned(), detail, None),
+        Err(error) => {
+            let detail = error.to_string();
+            (component.to_owned(), "failed".to_owned(), detail, error.hint)
+        }
+    });
+}

@@ -1,0 +1,235 @@
+//! Jobs as processes: start, stop, wait.
+
+use super::{answer, check_owner, unknown_job};
+use crate::catalog::jobs::Job;
+use crate::catalog::{jobs, locks, processes, runs};
+use crate::error::{Error, Result, SqlState};
+use crate::model::reset::Reset;
+use crate::model::state::Status;
+use crate::pg::lock::{self, Mode};
+use crate::pg::spi::UnixMicros;
+use crate::pg::tx::Tx;
+use crate::pg::{acl, bgworker, caught, latch, signals};
+use pgrx::JsonB;
+use pgrx::datum::{Interval, TimestampWithTimeZone};
+use pgrx::prelude::*;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a waiting function looks again.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Starts a job when this transaction commits. `reset` says where to begin: 'earliest', 'latest',
+/// or '{"0": 1234}' per partition; NULL continues.
+#[pg_extern(schema = "gpss", name = "start_job", volatile, parallel_unsafe)]
+fn start_job(
+    name: &str,
+    quit_at_eof: default!(bool, "false"),
+    reset: default!(Option<&str>, "NULL"),
+) {
+    answer(|| start(name, quit_at_eof, reset.map(Reset::parse).transpose()?));
+}
+
+/// Starts a job with the first message that is not older than a point in time.
+#[pg_extern(schema = "gpss", name = "start_job", volatile, parallel_unsafe)]
+fn start_job_at(name: &str, reset: TimestampWithTimeZone, quit_at_eof: default!(bool, "false")) {
+    answer(|| {
+        let ms = UnixMicros::from_postgres(reset.into()).0.div_euclid(1000);
+        start(name, quit_at_eof, Some(Reset::timestamp(ms)?))
+    });
+}
+
+/// Starts a job at offsets by partition: '{"0": 1234, "1": "latest"}'.
+#[pg_extern(schema = "gpss", name = "start_job", volatile, parallel_unsafe)]
+fn start_job_at_offsets(name: &str, reset: JsonB, quit_at_eof: default!(bool, "false")) {
+    answer(|| start(name, quit_at_eof, Some(Reset::try_from(reset.0)?)));
+}
+
+/// Starts a job for the calling user.
+pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Result<()> {
+    let tx = Tx::current();
+    let job = jobs::lock(&tx, name)?.ok_or_else(|| unknown_job(name))?;
+    check_owner(&job)?;
+    check_can_run(&job)?;
+    if state(&tx, &job)?.is_active() {
+        return Err(Error::new(
+            SqlState::NOT_IN_PREREQUISITE_STATE,
+            format!("job \"{name}\" is already running"),
+        )
+        .hint("Stop it with gpss.stop_job before starting it again."));
+    }
+    runs::delete_any(&tx, job.id)?;
+    runs::insert(&tx, job.id, quit_at_eof, reset.as_ref())?;
+    runs::set_status(&tx, job.id, Status::Running, None, None)?;
+    start_scheduler_once()?;
+    if !bgworker::was_preloaded() {
+        caught::report(
+            caught::Level::Notice,
+            &Error::new(
+                SqlState::NOT_IN_PREREQUISITE_STATE,
+                "jobs will not start again by themselves after a restart of the server",
+            )
+            .hint("Add gpss to shared_preload_libraries."),
+        );
+    }
+    Ok(())
+}
+
+/// The transaction in which this session last started a job.
+static STARTED_FOR: AtomicU32 = AtomicU32::new(0);
+
+fn started_here() -> bool {
+    let xid = STARTED_FOR.load(Ordering::Relaxed);
+    // Asking for our own assigns one: not in a session that has started nothing.
+    xid != 0 && xid == bgworker::current_xid()
+}
+
+/// A scheduler that waits for the end of this transaction before it looks: one is enough for all
+/// that the transaction starts.
+fn start_scheduler_once() -> Result<()> {
+    let xid = bgworker::current_xid();
+    if STARTED_FOR.swap(xid, Ordering::Relaxed) == xid {
+        return Ok(());
+    }
+    processes::start_scheduler(bgworker::my_database(), Some(xid)).map(drop).inspect_err(|_| {
+        STARTED_FOR.store(0, Ordering::Relaxed);
+    })
+}
+
+fn check_can_run(job: &Job) -> Result<()> {
+    if acl::can_login(job.owner) {
+        return Ok(());
+    }
+    Err(Error::new(
+        SqlState::NOT_IN_PREREQUISITE_STATE,
+        format!("the owner of job \"{}\" cannot log in", job.name),
+    )
+    .detail("A job's worker connects to the database as its owner.")
+    .hint("ALTER ROLE … LOGIN."))
+}
+
+/// Running or not is decided by the run's row, the rest by the last status. A run from before the
+/// server's last start, without a scheduler to take it up (no preload), is over.
+pub(super) fn state(tx: &Tx, job: &Job) -> Result<Status> {
+    let last = runs::status(tx, job.id)?;
+    let forgotten =
+        runs::before_server_start(tx, job.id)? && lock::holders(tx, locks::SCHEDULER)?.is_empty();
+    Ok(match runs::find(tx, job.id)? {
+        Some(_) if forgotten => Status::Stopped,
+        Some(_) => last.filter(|s| s.is_active()).unwrap_or(Status::Running),
+        None => last.filter(|s| !s.is_active()).unwrap_or(Status::Submitted),
+    })
+}
+
+/// Stops a job: its running batch is dropped, its workers are gone when this returns. What it had
+/// committed stays, and a later start continues there.
+#[pg_extern(schema = "gpss", name = "stop_job", volatile, parallel_unsafe)]
+fn stop_job(name: &str) {
+    answer(|| stop(name));
+}
+
+pub(super) fn stop(name: &str) -> Result<()> {
+    let tx = Tx::current();
+    // The scheduler starts no worker of a locked job.
+    let job = jobs::lock(&tx, name)?.ok_or_else(|| unknown_job(name))?;
+    check_owner(&job)?;
+    if runs::find(&tx, job.id)?.is_none() {
+        caught::notice(format!("job \"{name}\" is not running"));
+        return Ok(());
+    }
+    wait_for_workers(&tx, &job)?;
+    // A worker may have ended the run with its last batch.
+    if runs::delete_any(&tx, job.id)? {
+        runs::set_status(&tx, job.id, Status::Stopped, None, None)?;
+    }
+    Ok(())
+}
+
+/// Tells the workers of a job to stop until the last has let go of the job's lock, which this
+/// transaction then holds, and has ended.
+fn wait_for_workers(tx: &Tx, job: &Job) -> Result<()> {
+    let tag = locks::job(job.id);
+    let mut told = HashSet::new();
+    while !lock::try_lock(tx, tag, Mode::Exclusive) {
+        terminate(lock::holders(tx, tag)?, &mut told);
+        pause();
+    }
+    while told.iter().any(|pid| latch::wake(*pid)) {
+        pause();
+    }
+    Ok(())
+}
+
+/// The processes that hold one of our locks are ours, or sessions that wait as we do.
+fn terminate(pids: Vec<i32>, told: &mut HashSet<i32>) {
+    for pid in pids {
+        bgworker::terminate_worker(pid);
+        told.insert(pid);
+    }
+}
+
+fn pause() {
+    latch::wait(LOOK, None);
+    signals::check_for_interrupts();
+}
+
+/// Waits until a job is no longer running, or for `timeout`; its status then.
+#[pg_extern(schema = "gpss", name = "wait_job", volatile, parallel_unsafe)]
+fn wait_job(name: &str, timeout: default!(Option<Interval>, "NULL")) -> String {
+    answer(|| {
+        let tx = Tx::current();
+        let job = jobs::find(&tx, name)?.ok_or_else(|| unknown_job(name))?;
+        check_owner(&job)?;
+        if started_here() && runs::asked_for_in_this_transaction(&tx, job.id)? {
+            return Err(Error::new(
+                SqlState::NOT_IN_PREREQUISITE_STATE,
+                format!("job \"{name}\" was started in this transaction and begins at its commit"),
+            )
+            .hint("Commit first, then call gpss.wait_job."));
+        }
+        let timeout = timeout.map(|t| u64::try_from(t.as_micros()).unwrap_or(0));
+        let deadline = timeout.map(|us| Instant::now() + Duration::from_micros(us));
+        loop {
+            let status = runs::glance(&tx, job.id)?.status;
+            let late = deadline.is_some_and(|at| Instant::now() >= at);
+            if late || !status.is_active() {
+                return Ok(status.as_str().to_owned());
+            }
+            latch::wait(LOOK, None);
+            signals::check_for_interrupts();
+        }
+    })
+}
+
+/// Before DROP EXTENSION: workers that wait for messages would not notice that their tables are
+/// gone. The scheduler comes back by the postmaster's hand and then sees whether the extension is
+/// still there; until this transaction ends it waits at the gate.
+pub fn stop_everything() {
+    answer(|| {
+        let tx = Tx::current();
+        if !acl::owns_extension() {
+            // DROP EXTENSION itself says so.
+            return Ok(());
+        }
+        while !lock::try_lock(&tx, locks::GATE, Mode::Exclusive) {
+            pause();
+        }
+        let mut told = HashSet::new();
+        loop {
+            let mut pids = lock::holders(&tx, locks::SCHEDULER)?;
+            if pids.is_empty() {
+                pids = lock::holders_of_class(&tx, locks::JOBS)?;
+            }
+            if pids.is_empty() {
+                break;
+            }
+            terminate(pids, &mut told);
+            pause();
+        }
+        while told.iter().any(|pid| latch::wake(*pid)) {
+            pause();
+        }
+        Ok(())
+    });
+}

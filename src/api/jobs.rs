@@ -1,0 +1,98 @@
+//! Jobs as definitions: submit and remove.
+
+use super::submit::{self, PlainJob};
+use super::{answer, check_owner, control, unknown_job};
+use crate::catalog::{jobs, runs};
+use crate::error::{Error, Result, SqlState};
+use crate::pg::caught;
+use crate::pg::tx::Tx;
+use pgrx::prelude::*;
+use pgrx::{JsonB, PgRelation};
+use std::collections::BTreeMap;
+
+/// `properties` of submit_job and load: strings, numbers and booleans by name.
+pub(super) fn template_values(properties: JsonB) -> Result<BTreeMap<String, String>> {
+    let refuse = |detail: String| {
+        Error::new(SqlState::INVALID_PARAMETER, "properties must be a flat JSON object")
+            .detail(detail)
+            .hint("For example '{\"topic\": \"orders\"}' fills {{topic}}.")
+    };
+    let serde_json::Value::Object(object) = properties.0 else {
+        return Err(refuse("It is not an object.".into()));
+    };
+    object
+        .into_iter()
+        .map(|(name, value)| match value {
+            serde_json::Value::String(text) => Ok((name, text)),
+            serde_json::Value::Number(number) => Ok((name, number.to_string())),
+            serde_json::Value::Bool(flag) => Ok((name, flag.to_string())),
+            _ => Err(refuse(format!("The value of \"{name}\" is not a string or number."))),
+        })
+        .collect()
+}
+
+/// Registers a job from a GPSS load configuration. It is not started.
+#[pg_extern(schema = "gpss", name = "submit_job", volatile, parallel_unsafe)]
+fn submit_job_from_config(name: &str, config: &str, properties: default!(JsonB, "'{}'")) -> i64 {
+    answer(|| {
+        let tx = Tx::current();
+        let config = submit::parse(config, &template_values(properties)?)?;
+        submit::from_config(&tx, name, &config)
+    })
+}
+
+/// Registers a job over an existing foreign table. It is not started.
+#[pg_extern(schema = "gpss", name = "submit_job", volatile, parallel_unsafe)]
+#[allow(clippy::too_many_arguments)] // the SQL surface: every argument is named there
+fn submit_job_from_table(
+    name: &str,
+    source: PgRelation,
+    target: PgRelation,
+    mapping: default!(Option<JsonB>, "NULL"),
+    mode: default!(&str, "'insert'"),
+    match_columns: default!(Option<Vec<String>>, "NULL"),
+    filter: default!(Option<&str>, "NULL"),
+    max_row: default!(Option<i64>, "NULL"),
+    minimal_interval: default!(Option<i64>, "NULL"),
+    error_limit: default!(Option<&str>, "NULL"),
+    workers: default!(i32, "1"),
+) -> i64 {
+    answer(|| {
+        let tx = Tx::current();
+        let plain = PlainJob {
+            source: source.oid(),
+            target: target.oid(),
+            mapping: mapping.map(|m| m.0),
+            mode,
+            match_columns,
+            filter,
+            max_row,
+            minimal_interval,
+            error_limit,
+            workers,
+        };
+        submit::from_table(&tx, name, plain)
+    })
+}
+
+/// Removes a job that is not running, and the foreign table and server made for it.
+#[pg_extern(schema = "gpss", name = "remove_job", volatile, parallel_unsafe)]
+fn remove_job(name: &str) {
+    answer(|| {
+        let tx = Tx::current();
+        let job = jobs::lock(&tx, name)?.ok_or_else(|| unknown_job(name))?;
+        check_owner(&job)?;
+        if control::state(&tx, &job)?.is_active() {
+            return Err(Error::new(
+                SqlState::NOT_IN_PREREQUISITE_STATE,
+                format!("job \"{name}\" is running"),
+            )
+            .hint("Stop it with gpss.stop_job first."));
+        }
+        submit::drop_objects(&tx, &job)?;
+        runs::forget(&tx, job.id)?;
+        jobs::mark_removed(&tx, job.id)?;
+        caught::log(format!("gpss job \"{name}\" was removed"));
+        Ok(())
+    });
+}

@@ -1,0 +1,358 @@
+//! Making a job: from a GPSS configuration, with the foreign table it needs, or over one that exists.
+//! Everything is made as the calling user, with his privileges.
+
+use crate::catalog::jobs::{self, Job};
+use crate::error::{Error, Result, SqlState};
+use crate::fdw::source::{self, KafkaSource, WRAPPER};
+use crate::kafka::properties::{self, Rule};
+use crate::model::config::{self, LoadConfig};
+use crate::model::job::{Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, TableName};
+use crate::model::statement::{enclosed, insert_statement, qualified, quote_ident, quote_literal};
+use crate::pg::fdw::{Table, relation_columns};
+use crate::pg::spi;
+use crate::pg::subtx::subtx;
+use crate::pg::tx::Tx;
+use crate::pg::{acl, caught};
+use pgrx::pg_sys::Oid;
+use std::collections::BTreeMap;
+
+/// Reads a configuration and tells the user what in it has no effect.
+pub fn parse(text: &str, properties: &BTreeMap<String, String>) -> Result<LoadConfig> {
+    let config = config::parse(text, properties)?;
+    for notice in &config.notices {
+        caught::notice(notice.as_str());
+    }
+    let tx = Tx::current();
+    let sql = "SELECT pg_catalog.current_database()::text, current_user::text";
+    let here = spi::select(&tx, sql, &[], |row| Ok([row.get::<String>(1)?, row.get(2)?]))?;
+    let named = [
+        ("DATABASE", &config.database, "the job loads into this database"),
+        ("USER", &config.user, "the job belongs to the role that submits it"),
+    ];
+    for ((key, wanted, why), actual) in named.into_iter().zip(here.into_iter().flatten()) {
+        if wanted.as_ref().is_some_and(|wanted| *wanted != actual) {
+            caught::notice(format!("{key} is not used: {why}, \"{actual}\""));
+        }
+    }
+    Ok(config)
+}
+
+/// The table a configuration names: in its schema, else by the search path.
+pub fn target_of(tx: &Tx, config: &LoadConfig) -> Result<TableName> {
+    let name = match &config.target_schema {
+        Some(schema) => {
+            qualified(&TableName { schema: schema.clone(), name: config.target_table.clone() })
+        }
+        None => quote_ident(&config.target_table),
+    };
+    let sql = "SELECT n.nspname::text, c.relname::text
+        FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid";
+    let found = spi::select(tx, sql, &[name.as_str().into()], |row| {
+        Ok(TableName { schema: row.get(1)?, name: row.get(2)? })
+    })?;
+    found.into_iter().next().ok_or_else(|| {
+        Error::new(SqlState::UNDEFINED_TABLE, format!("target table {name} does not exist"))
+            .hint("Create it first, or write SCHEMA and TABLE as they are in the database.")
+    })
+}
+
+/// Submits a job from a configuration; its id.
+pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<i64> {
+    check_name(name)?;
+    let target = target_of(tx, config)?;
+    let id = jobs::next_id(tx)?;
+    let spec = make_source(tx, id, config, target)?;
+    check_statement(tx, &spec)?;
+    jobs::insert(tx, &Job { id, name: name.to_owned(), owner: acl::current_user(), spec })?;
+    Ok(id)
+}
+
+/// Gives an existing job of the same kind a new configuration; its offsets stay.
+pub fn replace(tx: &Tx, job: &Job, config: &LoadConfig) -> Result<()> {
+    let target = target_of(tx, config)?;
+    drop_objects(tx, job)?;
+    let spec = make_source(tx, job.id, config, target)?;
+    check_statement(tx, &spec)?;
+    jobs::update_spec(tx, job.id, &spec)
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.trim().is_empty() {
+        return Err(Error::new(SqlState::INVALID_PARAMETER, "a job's name must not be empty"));
+    }
+    Ok(())
+}
+
+/// The server, user mapping and foreign table of a configuration's job, named after its number.
+fn make_source(tx: &Tx, id: i64, config: &LoadConfig, target: TableName) -> Result<JobSpec> {
+    check_wrapper_usage()?;
+    let kafka = &config.source;
+    let object = quote_ident(&object_name(id));
+    let (secret, open): (Vec<_>, Vec<_>) =
+        kafka.properties.iter().partition(|(name, _)| properties::classify(name) == Rule::Secret);
+    let mut server_options = vec![("brokers".to_owned(), kafka.brokers.clone())];
+    server_options.extend(open.into_iter().cloned());
+    let secrets: Vec<_> = secret.into_iter().cloned().collect();
+    let source = TableName {
+        schema: config.work_schema.clone().unwrap_or_else(|| target.schema.clone()),
+        name: object_name(id),
+    };
+    let columns = kafka
+        .columns
+        .iter()
+        .map(|c| Ok(format!("{} {}", quote_ident(&c.name), sql_type(tx, &c.type_name)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let table_options = vec![
+        ("topic".to_owned(), kafka.topic.clone()),
+        ("format".to_owned(), kafka.format.clone()),
+    ];
+
+    spi::exec(
+        tx,
+        &format!(
+            "CREATE SERVER {object} FOREIGN DATA WRAPPER {WRAPPER} {}",
+            options(&server_options)
+        ),
+        &[],
+    )?;
+    if !secrets.is_empty() {
+        let sql =
+            format!("CREATE USER MAPPING FOR CURRENT_USER SERVER {object} {}", options(&secrets));
+        spi::exec(tx, &sql, &[])?;
+    }
+    let sql = format!(
+        "CREATE FOREIGN TABLE {} ({}) SERVER {object} {}",
+        qualified(&source),
+        columns.join(", "),
+        options(&table_options)
+    );
+    spi::exec(tx, &sql, &[])?;
+    Ok(JobSpec {
+        origin: Origin::Config,
+        source,
+        topic: kafka.topic.clone(),
+        target,
+        mode: config.mode,
+        mapping: config.mapping.clone(),
+        filter: config.filter.clone(),
+        error_limit: config.error_limit,
+        commit: config.commit,
+        search_path: search_path(tx)?,
+        workers: 1,
+    })
+}
+
+/// May the user have the server connect to brokers of his choice?
+pub fn check_wrapper_usage() -> Result<()> {
+    if acl::may_use_wrapper(WRAPPER) {
+        return Ok(());
+    }
+    Err(Error::new(
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        format!("permission denied for foreign-data wrapper {WRAPPER}"),
+    )
+    .detail("A load configuration makes the database server connect to the brokers it names.")
+    .hint("A superuser can GRANT USAGE ON FOREIGN DATA WRAPPER gpss TO the role."))
+}
+
+/// Drops what `make_source` made; nothing for a job over the user's own foreign table.
+pub fn drop_objects(tx: &Tx, job: &Job) -> Result<()> {
+    if job.spec.origin == Origin::Config {
+        let name = object_name(job.id);
+        let (table, server) = (qualified(&job.spec.source), quote_ident(&name));
+        // Asked for one by one, because IF EXISTS and CASCADE would tell the user about them.
+        let exists = |sql: &str, name: &str| -> Result<bool> {
+            Ok(!spi::select(tx, sql, &[name.into()], |_| Ok(()))?.is_empty())
+        };
+        if exists(
+            "SELECT FROM (SELECT pg_catalog.to_regclass($1) AS c) t WHERE c IS NOT NULL",
+            &table,
+        )? {
+            spi::exec(tx, &format!("DROP FOREIGN TABLE {table}"), &[])?;
+        }
+        let mapping = "SELECT FROM pg_catalog.pg_user_mappings
+                       WHERE srvname OPERATOR(pg_catalog.=) $1::pg_catalog.name
+                         AND usename OPERATOR(pg_catalog.=) current_user";
+        if exists(mapping, &name)? {
+            let sql = format!("DROP USER MAPPING FOR CURRENT_USER SERVER {server}");
+            spi::exec(tx, &sql, &[])?;
+        }
+        if exists(
+            "SELECT FROM pg_catalog.pg_foreign_server
+                      WHERE srvname OPERATOR(pg_catalog.=) $1::pg_catalog.name",
+            &name,
+        )? {
+            spi::exec(tx, &format!("DROP SERVER {server} CASCADE"), &[])?;
+        }
+    }
+    Ok(())
+}
+
+pub fn search_path(tx: &Tx) -> Result<String> {
+    let sql = "SELECT pg_catalog.current_setting('search_path')";
+    Ok(spi::select(tx, sql, &[], |row| row.get(1))?.pop().unwrap_or_default())
+}
+
+fn object_name(id: i64) -> String {
+    format!("gpss_job_{id}")
+}
+
+fn options(list: &[(String, String)]) -> String {
+    let items: Vec<String> =
+        list.iter().map(|(n, v)| format!("{} {}", quote_ident(n), quote_literal(v))).collect();
+    format!("OPTIONS ({})", items.join(", "))
+}
+
+/// A type's name as PostgreSQL writes it, so that nothing else can stand in its place.
+fn sql_type(tx: &Tx, name: &str) -> Result<String> {
+    let sql = "SELECT pg_catalog.format_type(t, NULL) FROM pg_catalog.to_regtype($1) AS t
+               WHERE t IS NOT NULL";
+    let found = spi::select(tx, sql, &[name.into()], |row| row.get::<String>(1))?;
+    found.into_iter().next().ok_or_else(|| {
+        Error::new(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"))
+            .hint("TYPE of a column is an SQL type, for example json.")
+    })
+}
+
+/// What `submit_job` over a foreign table was given.
+pub struct PlainJob<'a> {
+    pub source: Oid,
+    pub target: Oid,
+    pub mapping: Option<serde_json::Value>,
+    pub mode: &'a str,
+    pub match_columns: Option<Vec<String>>,
+    pub filter: Option<&'a str>,
+    pub max_row: Option<i64>,
+    /// Milliseconds.
+    pub minimal_interval: Option<i64>,
+    pub error_limit: Option<&'a str>,
+    pub workers: i32,
+}
+
+/// Submits a job over a foreign table; its id.
+pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<i64> {
+    check_name(name)?;
+    let invalid = |message: &str| Error::new(SqlState::INVALID_PARAMETER, message);
+    let not_built = !plain.mode.eq_ignore_ascii_case("insert");
+    if not_built || plain.match_columns.is_some() {
+        return Err(Error::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("mode \"{}\" is not supported yet", plain.mode),
+        )
+        .hint("Use mode 'insert', without match_columns."));
+    }
+    let mut commit = Commit::default();
+    if let Some(rows) = plain.max_row {
+        let rows = u64::try_from(rows).map_err(|_| invalid("max_row must not be negative"))?;
+        commit.max_row = (rows > 0).then_some(rows);
+    }
+    if let Some(ms) = plain.minimal_interval {
+        commit.minimal_interval_ms =
+            u64::try_from(ms).map_err(|_| invalid("minimal_interval must not be negative"))?;
+    }
+    if !(1..=64).contains(&plain.workers) {
+        return Err(invalid("workers must be between 1 and 64"));
+    }
+    let table = Table::load(plain.source);
+    source::check_wrapper(&table)?;
+    let spec = JobSpec {
+        origin: Origin::Sql,
+        topic: KafkaSource::of(&table)?.topic,
+        source: TableName { schema: table.schema, name: table.name },
+        target: table_name(tx, plain.target)?,
+        mode: Mode::Insert,
+        mapping: plain.mapping.map(mapping).transpose()?,
+        filter: plain.filter.map(str::to_owned),
+        error_limit: plain.error_limit.map(error_limit).transpose()?,
+        commit,
+        search_path: search_path(tx)?,
+        workers: plain.workers.unsigned_abs(),
+    };
+    check_statement(tx, &spec)?;
+    let id = jobs::next_id(tx)?;
+    jobs::insert(tx, &Job { id, name: name.to_owned(), owner: acl::current_user(), spec })?;
+    Ok(id)
+}
+
+fn error_limit(text: &str) -> Result<ErrorLimit> {
+    let wrong =
+        || Error::new(SqlState::INVALID_PARAMETER, format!("error_limit {}", ErrorLimit::FORM));
+    ErrorLimit::parse(text).ok_or_else(wrong)
+}
+
+fn table_name(tx: &Tx, oid: Oid) -> Result<TableName> {
+    let sql = "SELECT n.nspname::text, c.relname::text
+        FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE c.oid OPERATOR(pg_catalog.=) $1";
+    let found = spi::select(tx, sql, &[oid.into()], |row| {
+        Ok(TableName { schema: row.get(1)?, name: row.get(2)? })
+    })?;
+    found
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::new(SqlState::UNDEFINED_TABLE, "the target table does not exist"))
+}
+
+/// `{"column": "expression", …}`.
+fn mapping(value: serde_json::Value) -> Result<Vec<Mapping>> {
+    let refuse = || {
+        Error::new(SqlState::INVALID_PARAMETER, "mapping must be a JSON object of strings")
+            .hint("For example '{\"id\": \"(doc->>''id'')::bigint\"}'.")
+    };
+    let serde_json::Value::Object(object) = value else { return Err(refuse()) };
+    object
+        .into_iter()
+        .map(|(column, expression)| match expression {
+            serde_json::Value::String(expression) => Ok(Mapping { column, expression }),
+            _ => Err(refuse()),
+        })
+        .collect()
+}
+
+/// Builds the statement and has PostgreSQL plan it: names, types and privileges are wrong now or
+/// never (GPSS does the same with EXPLAIN).
+pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<()> {
+    let temporary = "SELECT FROM pg_catalog.pg_class
+        WHERE oid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass::pg_catalog.oid
+          AND relpersistence OPERATOR(pg_catalog.=) 't'";
+    let target = qualified(&spec.target);
+    if !spi::select(tx, temporary, &[target.as_str().into()], |_| Ok(()))?.is_empty() {
+        return Err(Error::new(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("table {target} is temporary"),
+        )
+        .detail("Workers are other sessions, which cannot write into it."));
+    }
+    let oid = |name: &TableName| -> Result<Oid> {
+        let text = qualified(name);
+        let sql = "SELECT $1::pg_catalog.regclass::oid";
+        let found = spi::select(tx, sql, &[text.as_str().into()], |row| row.get::<Oid>(1))?;
+        Ok(found.into_iter().next().unwrap_or(Oid::INVALID))
+    };
+    let source: Vec<String> = relation_columns(oid(&spec.source)?);
+    let target: Vec<String> = relation_columns(oid(&spec.target)?);
+    let sql = insert_statement(spec, &source, &target)?;
+    let plan = |sql: &str| subtx(tx, || spi::exec(tx, &format!("EXPLAIN {sql}"), &[]));
+    let Err(error) = plan(&sql) else { return Ok(()) };
+    if error.sqlstate == SqlState::INSUFFICIENT_PRIVILEGE {
+        return Err(error);
+    }
+    // PostgreSQL names a place in a statement that the user has never seen: find his own words.
+    let from = qualified(&spec.source);
+    let culprit = spec
+        .mapping
+        .iter()
+        .flatten()
+        .find(|m| plan(&format!("SELECT {} FROM {from}", enclosed(&m.expression))).is_err());
+    Err(match culprit {
+        Some(m) => {
+            let place = format!("In the expression for column \"{}\": {}", m.column, m.expression);
+            let detail = error.detail.clone().map_or(place.clone(), |d| format!("{d}\n{place}"));
+            error.detail(detail)
+        }
+        None => error,
+    })
+}

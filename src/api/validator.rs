@@ -1,0 +1,26 @@
+//! The validator of the foreign data wrapper: called for each object that carries options.
+
+use super::{answer, privileges};
+use crate::fdw::options::{Place, validate};
+use crate::pg::{caught, fdw};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+/// Checks the options of a server, user mapping, foreign table or column of the wrapper `gpss`.
+#[pg_extern(schema = "gpss", name = "fdw_validator")]
+fn fdw_validator(options: Vec<Option<String>>, catalog: pg_sys::Oid) {
+    let place = match catalog {
+        pg_sys::ForeignServerRelationId => Place::Server,
+        pg_sys::UserMappingRelationId => Place::UserMapping,
+        pg_sys::ForeignTableRelationId => Place::Table,
+        pg_sys::AttributeRelationId => Place::Column,
+        _ => Place::Wrapper,
+    };
+    answer(|| {
+        let options = fdw::options_from_array(options)?;
+        for remark in validate(place, &options, privileges())? {
+            caught::notice(remark);
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,102 @@
+//! `gpss.job`: what jobs are.
+
+use super::{exec, one, run, select, select_latest};
+use crate::error::{Error, Result, SqlState};
+use crate::model::job::JobSpec;
+use crate::pg::spi::{Arg, Row};
+use crate::pg::tx::Tx;
+use pgrx::pg_sys::Oid;
+
+/// A job that has not been removed.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub id: i64,
+    pub name: String,
+    pub owner: Oid,
+    pub spec: JobSpec,
+}
+
+const COLUMNS: &str = "id, name, owner::oid, spec::text";
+
+fn job(row: &Row<'_>) -> Result<Job> {
+    let name: String = row.get(2)?;
+    let spec: String = row.get(4)?;
+    let spec = serde_json::from_str(&spec).map_err(|e| {
+        Error::new(SqlState::INTERNAL, format!("the definition of job \"{name}\" cannot be read"))
+            .detail(e.to_string())
+    })?;
+    Ok(Job { id: row.get(1)?, name, owner: row.get(3)?, spec })
+}
+
+pub fn find(tx: &Tx, name: &str) -> Result<Option<Job>> {
+    let sql = format!("SELECT {COLUMNS} FROM gpss.job WHERE name = $1 AND removed_at IS NULL");
+    select(tx, &sql, &[Arg::from(name)], job).map(|mut jobs| jobs.pop())
+}
+
+/// As `find`, and sees a job that another process has committed during this statement.
+pub fn find_latest(tx: &Tx, name: &str) -> Result<Option<Job>> {
+    let sql = format!("SELECT {COLUMNS} FROM gpss.job WHERE name = $1 AND removed_at IS NULL");
+    select_latest(tx, &sql, &[Arg::from(name)], job).map(|mut jobs| jobs.pop())
+}
+
+pub fn by_id(tx: &Tx, id: i64) -> Result<Option<Job>> {
+    let sql = format!("SELECT {COLUMNS} FROM gpss.job WHERE id = $1 AND removed_at IS NULL");
+    select(tx, &sql, &[Arg::from(id)], job).map(|mut jobs| jobs.pop())
+}
+
+/// Locks the job's row: start, stop, removal and the scheduler exclude each other by it.
+pub fn lock(tx: &Tx, name: &str) -> Result<Option<Job>> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM gpss.job WHERE name = $1 AND removed_at IS NULL FOR UPDATE");
+    exec(tx, &sql, &[Arg::from(name)], job).map(|mut jobs| jobs.pop())
+}
+
+/// The same without waiting; None when it is locked or removed.
+pub fn try_lock(tx: &Tx, id: i64) -> Result<Option<Job>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM gpss.job WHERE id = $1 AND removed_at IS NULL
+         FOR UPDATE SKIP LOCKED"
+    );
+    exec(tx, &sql, &[Arg::from(id)], job).map(|mut jobs| jobs.pop())
+}
+
+/// A number for a job that is about to be made: its own objects are named after it.
+pub fn next_id(tx: &Tx) -> Result<i64> {
+    one(exec(tx, "SELECT pg_catalog.nextval('gpss.job_id_seq')", &[], |row| row.get(1))?)
+}
+
+/// Raises: 42710 when a job of the name exists.
+pub fn insert(tx: &Tx, job: &Job) -> Result<()> {
+    let sql = "INSERT INTO gpss.job (id, name, owner, spec)
+               VALUES ($1, $2, $3::oid::regrole, $4::jsonb)
+               ON CONFLICT (name) WHERE removed_at IS NULL DO NOTHING";
+    let spec = spec_text(&job.spec)?;
+    let args = [
+        Arg::from(job.id),
+        Arg::from(job.name.as_str()),
+        Arg::from(job.owner),
+        Arg::from(spec.as_str()),
+    ];
+    if run(tx, sql, &args)? == 1 {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::DUPLICATE_OBJECT, format!("job \"{}\" already exists", job.name))
+        .hint("Choose another name, or remove the job with gpss.remove_job first."))
+}
+
+pub fn update_spec(tx: &Tx, id: i64, spec: &JobSpec) -> Result<()> {
+    let sql = "UPDATE gpss.job SET spec = $2::jsonb WHERE id = $1";
+    run(tx, sql, &[Arg::from(id), Arg::from(spec_text(spec)?.as_str())])?;
+    Ok(())
+}
+
+/// The row stays, so that a later load of the same topic and table finds the offsets.
+pub fn mark_removed(tx: &Tx, id: i64) -> Result<()> {
+    let sql = "UPDATE gpss.job SET removed_at = pg_catalog.now() WHERE id = $1";
+    run(tx, sql, &[Arg::from(id)])?;
+    Ok(())
+}
+
+fn spec_text(spec: &JobSpec) -> Result<String> {
+    serde_json::to_string(spec).map_err(|e| Error::new(SqlState::INTERNAL, e.to_string()))
+}

@@ -1,0 +1,184 @@
+//! `gpss.run`, `gpss.status`, `gpss.worker`: which jobs shall run, how they are, who runs them.
+
+use super::{exec, one, run, select, select_latest};
+use crate::error::{Error, Result, SqlState};
+use crate::model::reset::Reset;
+use crate::model::state::Status;
+use crate::pg::spi::{Arg, Row};
+use crate::pg::tx::Tx;
+
+/// The wish that a job runs.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub id: i64,
+    pub quit_at_eof: bool,
+    pub reset: Option<Reset>,
+}
+
+pub fn insert(tx: &Tx, job_id: i64, quit_at_eof: bool, reset: Option<&Reset>) -> Result<i64> {
+    let sql = "INSERT INTO gpss.run (job_id, quit_at_eof, reset) VALUES ($1, $2, $3::jsonb)
+               RETURNING id";
+    let reset = reset.map(to_json).transpose()?;
+    let args = [Arg::from(job_id), Arg::from(quit_at_eof), Arg::from(reset.as_deref())];
+    run(tx, "DELETE FROM gpss.worker WHERE job_id = $1", &[Arg::from(job_id)])?;
+    one(exec(tx, sql, &args, |row| row.get(1))?)
+}
+
+fn to_json(reset: &Reset) -> Result<String> {
+    serde_json::to_string(reset).map_err(|e| Error::new(SqlState::INTERNAL, e.to_string()))
+}
+
+pub fn find(tx: &Tx, job_id: i64) -> Result<Option<Run>> {
+    let sql = "SELECT id, quit_at_eof, reset::text FROM gpss.run WHERE job_id = $1";
+    let mut rows = select(tx, sql, &[Arg::from(job_id)], |row| {
+        let reset: Option<String> = row.get(3)?;
+        let reset = reset.map(|text| serde_json::from_str(&text)).transpose();
+        let reset = reset.map_err(|e| Error::new(SqlState::INTERNAL, e.to_string()))?;
+        Ok(Run { id: row.get(1)?, quit_at_eof: row.get(2)?, reset })
+    })?;
+    Ok(rows.pop())
+}
+
+/// Was the job's run asked for before the server was last started?
+pub fn before_server_start(tx: &Tx, job_id: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM gpss.run WHERE job_id = $1
+               AND requested_at < pg_catalog.pg_postmaster_start_time())";
+    one(select(tx, sql, &[Arg::from(job_id)], |row| row.get(1))?)
+}
+
+/// Was the job's run asked for since this transaction began?
+pub fn asked_for_in_this_transaction(tx: &Tx, job_id: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM gpss.run
+               WHERE job_id = $1 AND requested_at >= pg_catalog.transaction_timestamp())";
+    one(select(tx, sql, &[Arg::from(job_id)], |row| row.get(1))?)
+}
+
+/// Jobs that shall run: job and run.
+pub fn wanted(tx: &Tx) -> Result<Vec<(i64, i64)>> {
+    let sql = "SELECT job_id, id FROM gpss.run ORDER BY id";
+    select(tx, sql, &[], |row| Ok((row.get(1)?, row.get(2)?)))
+}
+
+/// Ends a run; false when it had ended already.
+pub fn delete(tx: &Tx, job_id: i64, run_id: i64) -> Result<bool> {
+    let sql = "DELETE FROM gpss.run WHERE job_id = $1 AND id = $2";
+    Ok(run(tx, sql, &[Arg::from(job_id), Arg::from(run_id)])? > 0)
+}
+
+/// Ends whatever run a job has; false when it had none.
+pub fn delete_any(tx: &Tx, job_id: i64) -> Result<bool> {
+    Ok(run(tx, "DELETE FROM gpss.run WHERE job_id = $1", &[Arg::from(job_id)])? > 0)
+}
+
+/// The status last set; None for a job that was never started here.
+pub fn status(tx: &Tx, job_id: i64) -> Result<Option<Status>> {
+    let sql = "SELECT status FROM gpss.status WHERE job_id = $1";
+    let row = |row: &Row<'_>| Status::parse(&row.get::<String>(1)?);
+    Ok(select(tx, sql, &[Arg::from(job_id)], row)?.pop())
+}
+
+/// Sets the status; `since` only moves when the status itself changes.
+/// `retry_in_ms` says when the next try is due.
+pub fn set_status(
+    tx: &Tx,
+    job_id: i64,
+    status: Status,
+    errmsg: Option<&str>,
+    retry_in_ms: Option<i64>,
+) -> Result<()> {
+    let sql = "INSERT INTO gpss.status AS s (job_id, status, errmsg, next_retry_at)
+        VALUES ($1, $2, $3, pg_catalog.clock_timestamp() + $4 * interval '1 millisecond')
+        ON CONFLICT (job_id) DO UPDATE SET
+            status = excluded.status,
+            errmsg = excluded.errmsg,
+            next_retry_at = excluded.next_retry_at,
+            since = CASE WHEN s.status = excluded.status THEN s.since
+                         ELSE pg_catalog.clock_timestamp() END";
+    let args =
+        [Arg::from(job_id), Arg::from(status.as_str()), Arg::from(errmsg), Arg::from(retry_in_ms)];
+    run(tx, sql, &args)?;
+    Ok(())
+}
+
+/// The worker of a slot says that it is there; true when its partitions have been positioned for
+/// this run before.
+pub fn register_worker(tx: &Tx, job_id: i64, slot: i32, run_id: i64, pid: i32) -> Result<bool> {
+    let sql = "INSERT INTO gpss.worker AS w (job_id, slot, run_id, pid) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (job_id, slot) DO UPDATE SET
+            pid = excluded.pid,
+            run_id = excluded.run_id,
+            positioned = w.positioned AND w.run_id = excluded.run_id,
+            finished = false
+        RETURNING positioned";
+    let args = [Arg::from(job_id), Arg::from(slot), Arg::from(run_id), Arg::from(pid)];
+    one(exec(tx, sql, &args, |row| row.get(1))?)
+}
+
+pub fn mark_positioned(tx: &Tx, job_id: i64, slot: i32) -> Result<()> {
+    let sql = "UPDATE gpss.worker SET positioned = true WHERE job_id = $1 AND slot = $2";
+    run(tx, sql, &[Arg::from(job_id), Arg::from(slot)])?;
+    Ok(())
+}
+
+/// Slots of a run that have read to the end and left.
+pub fn finished_slots(tx: &Tx, job_id: i64, run_id: i64) -> Result<Vec<i32>> {
+    let sql = "SELECT slot FROM gpss.worker WHERE job_id = $1 AND run_id = $2 AND finished";
+    select(tx, sql, &[Arg::from(job_id), Arg::from(run_id)], |row| row.get(1))
+}
+
+/// A slot has read to the end. The run's row is locked, so that the last of several slots knows
+/// that it is the last: it ends the run, and true is returned.
+pub fn finish_slot(tx: &Tx, job_id: i64, run_id: i64, slot: i32, slots: i32) -> Result<bool> {
+    let lock = "SELECT id FROM gpss.run WHERE job_id = $1 AND id = $2 FOR UPDATE";
+    let ids = [Arg::from(job_id), Arg::from(run_id)];
+    if exec(tx, lock, &ids, |row| row.get::<i64>(1))?.is_empty() {
+        return Ok(false);
+    }
+    let sql = "UPDATE gpss.worker SET finished = true WHERE job_id = $1 AND slot = $2";
+    run(tx, sql, &[Arg::from(job_id), Arg::from(slot)])?;
+    let finished = finished_slots(tx, job_id, run_id)?;
+    Ok((0..slots).all(|slot| finished.contains(&slot)) && delete(tx, job_id, run_id)?)
+}
+
+/// What a function that waits inside one statement wants to know.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    pub status: Status,
+    pub errmsg: Option<String>,
+    pub rows_loaded: i64,
+    pub rows_rejected: i64,
+}
+
+/// Does a worker of the job wait for a lock that this session holds?
+pub fn waits_for_us(tx: &Tx, job_id: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM gpss.worker w WHERE w.job_id = $1
+               AND pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(w.pid)))";
+    one(select_latest(tx, sql, &[Arg::from(job_id)], |row| row.get(1))?)
+}
+
+/// A job as others have committed it until now.
+pub fn glance(tx: &Tx, job_id: i64) -> Result<Glance> {
+    let sql = "SELECT coalesce(s.status, $2), s.errmsg,
+            coalesce(sum(o.rows_loaded), 0)::int8, coalesce(sum(o.rows_rejected), 0)::int8
+        FROM (SELECT $1::int8 AS id) j
+        LEFT JOIN gpss.status s ON s.job_id = j.id
+        LEFT JOIN gpss.offsets o ON o.job_id = j.id
+        GROUP BY s.status, s.errmsg";
+    let row = |row: &Row<'_>| {
+        Ok(Glance {
+            status: Status::parse(&row.get::<String>(1)?)?,
+            errmsg: row.get(2)?,
+            rows_loaded: row.get(3)?,
+            rows_rejected: row.get(4)?,
+        })
+    };
+    let args = [Arg::from(job_id), Arg::from(Status::Submitted.as_str())];
+    one(select_latest(tx, sql, &args, row)?)
+}
+
+pub fn forget(tx: &Tx, job_id: i64) -> Result<()> {
+    for table in ["run", "status", "worker"] {
+        run(tx, &format!("DELETE FROM gpss.{table} WHERE job_id = $1"), &[Arg::from(job_id)])?;
+    }
+    Ok(())
+}

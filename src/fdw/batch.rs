@@ -1,0 +1,202 @@
+//! A run of decoded messages: what one transaction loads.
+
+use crate::format::{JsonDecoder, JsonField};
+use crate::model::rows::{Decoded, Message, Row, Rows, Verdict};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A stretch of a block.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub rows: Arc<Rows>,
+    pub range: Range<usize>,
+}
+
+/// Messages in the order they were read; blocks are shared, not copied.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    parts: Vec<Part>,
+    messages: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    /// Number of messages, rejected ones included.
+    pub fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Bytes held, with decoded fields.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = (&Arc<Rows>, &Row)> {
+        self.parts.iter().flat_map(|part| {
+            part.range.clone().filter_map(|i| part.rows.row(i).map(|row| (&part.rows, row)))
+        })
+    }
+
+    /// The messages of these indices, as a batch of their own.
+    pub fn slice(&self, range: Range<usize>) -> Batch {
+        let mut slice = Batch::default();
+        let mut first = 0;
+        for part in &self.parts {
+            let len = part.range.len();
+            let from = range.start.clamp(first, first + len) - first;
+            let to = range.end.clamp(first, first + len) - first;
+            if from < to {
+                let range = part.range.start + from..part.range.start + to;
+                slice.take(&mut Part { rows: Arc::clone(&part.rows), range }, usize::MAX);
+            }
+            first += len;
+        }
+        slice
+    }
+
+    /// Takes from the front of `part` what fits into `limit` messages; false when the batch is full.
+    pub fn take(&mut self, part: &mut Part, limit: usize) -> bool {
+        let room = limit.saturating_sub(self.messages);
+        let count = part.range.len().min(room);
+        if count > 0 {
+            let end = part.range.start + count;
+            // The bytes of a divided block are counted by share: exact enough for a bound.
+            self.bytes += part.rows.bytes() * count / part.rows.len().max(1);
+            self.messages += count;
+            self.parts.push(Part { rows: Arc::clone(&part.rows), range: part.range.start..end });
+            part.range.start = end;
+        }
+        self.messages < limit
+    }
+}
+
+/// Where a scan stands in a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    part: usize,
+    /// Rows handed out of that part.
+    row: usize,
+    taken: usize,
+}
+
+impl Cursor {
+    /// Messages handed out so far.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// The next message: its part's number and its index in that part's block.
+    pub fn next(&mut self, batch: &Batch) -> Option<(usize, usize)> {
+        loop {
+            let part = batch.parts.get(self.part)?;
+            let index = part.range.start + self.row;
+            if index < part.range.end {
+                self.row += 1;
+                self.taken += 1;
+                return Some((self.part, index));
+            }
+            self.part += 1;
+            self.row = 0;
+        }
+    }
+}
+
+/// The same messages decoded into other fields: used when a statement's plan has changed since the
+/// reader was told what to decode.
+pub fn decode_again(rows: &Rows, fields: &[JsonField]) -> Rows {
+    let mut decoder = JsonDecoder::new(fields);
+    let mut out = Rows::with_capacity(fields.len(), rows.len(), rows.bytes());
+    for row in (0..rows.len()).filter_map(|i| rows.row(i)) {
+        let message = Message {
+            partition: row.partition,
+            offset: row.offset,
+            timestamp: row.timestamp,
+            key: rows.bytes_of(row.key),
+            value: rows.bytes_of(row.value),
+            headers: rows.bytes_of(row.headers),
+        };
+        if let Verdict::Bad(reason) = row.verdict {
+            let reason = rows.bytes_of(reason).unwrap_or_default();
+            let _ = out.push(&message, Decoded::Bad(&String::from_utf8_lossy(reason)), &[], &[]);
+            continue;
+        }
+        if !decode_into(&mut decoder, &message, &mut out) {
+            let reason = Decoded::Bad("the wanted fields of the block exceed 4 GiB");
+            let _ = out.push(&message, reason, &[], &[]);
+        }
+    }
+    out
+}
+
+/// Decodes a message and appends it to the block; false when the block has no room for it.
+pub fn decode_into(decoder: &mut JsonDecoder, message: &Message<'_>, rows: &mut Rows) -> bool {
+    let Some(value) = message.value else {
+        // A tombstone has no fields and nothing that could be wrong.
+        return rows.push(message, Decoded::Plain, &[], &[]);
+    };
+    let document = decoder.decode(value);
+    rows.push(message, document.decoded, document.fields, document.scratch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(first: i64, count: i64) -> Part {
+        let mut rows = Rows::default();
+        for offset in first..first + count {
+            let message = Message {
+                partition: 0,
+                offset,
+                timestamp: None,
+                key: None,
+                value: None,
+                headers: None,
+            };
+            assert!(rows.push(&message, Decoded::Plain, &[], &[]));
+        }
+        Part { range: 0..rows.len(), rows: Arc::new(rows) }
+    }
+
+    fn offsets(batch: &Batch) -> Vec<i64> {
+        let mut cursor = Cursor::default();
+        let mut found = vec![];
+        while let Some((part, index)) = cursor.next(batch) {
+            found.push(batch.parts()[part].rows.row(index).unwrap().offset);
+        }
+        assert_eq!(cursor.taken(), batch.messages());
+        found
+    }
+
+    #[test]
+    fn a_block_is_divided_where_the_batch_is_full() {
+        let mut batch = Batch::default();
+        let mut part = block(0, 3);
+        assert!(batch.take(&mut part, 5) && part.range.is_empty());
+        let mut part = block(3, 4);
+        assert!(!batch.take(&mut part, 5));
+        assert_eq!(offsets(&batch), [0, 1, 2, 3, 4]);
+        assert_eq!(part.range, 2..4);
+    }
+
+    #[test]
+    fn a_slice_goes_across_blocks() {
+        let mut batch = Batch::default();
+        for first in [0, 3, 6] {
+            batch.take(&mut block(first, 3), usize::MAX);
+        }
+        for (range, expected) in
+            [(2..7, vec![2, 3, 4, 5, 6]), (0..0, vec![]), (8..20, vec![8]), (3..6, vec![3, 4, 5])]
+        {
+            assert_eq!(offsets(&batch.slice(range)), expected);
+        }
+    }
+}

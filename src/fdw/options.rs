@@ -1,0 +1,223 @@
+//! Every option of the wrapper's objects in one table, and the validator over it.
+//! Options that are not in the table are librdkafka properties and are checked by librdkafka.
+
+use crate::error::{Error, Result, SqlState};
+use crate::kafka::properties::{self, Rule};
+use crate::model::suggest;
+
+/// Which object an option belongs to (the catalog that the validator is called with).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Wrapper,
+    Server,
+    UserMapping,
+    Table,
+    Column,
+}
+
+/// Where a column's value comes from (column option `source`).
+pub const COLUMN_SOURCES: [&str; 9] =
+    ["value", "field", "key", "topic", "partition", "offset", "timestamp", "headers", "error"];
+
+struct OptionRule {
+    name: &'static str,
+    place: Place,
+    required: bool,
+    /// The values allowed; empty: any text but the empty one.
+    values: &'static [&'static str],
+}
+
+const OPTIONS: [OptionRule; 6] = [
+    OptionRule { name: "brokers", place: Place::Server, required: true, values: &[] },
+    OptionRule { name: "topic", place: Place::Table, required: true, values: &[] },
+    OptionRule { name: "format", place: Place::Table, required: false, values: &["json"] },
+    OptionRule {
+        name: "fallback_offset",
+        place: Place::Table,
+        required: false,
+        values: &["earliest", "latest"],
+    },
+    OptionRule { name: "source", place: Place::Column, required: false, values: &COLUMN_SOURCES },
+    OptionRule { name: "field", place: Place::Column, required: false, values: &[] },
+];
+
+/// The two predefined roles that some librdkafka properties ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Privileges {
+    /// pg_read_server_files
+    pub read_server_files: bool,
+    /// pg_execute_server_program
+    pub execute_server_program: bool,
+}
+
+/// Checks the options of one object; the answer is a list of remarks for the user.
+pub fn validate(
+    place: Place,
+    options: &[(String, String)],
+    privileges: Privileges,
+) -> Result<Vec<String>> {
+    let mut remarks = vec![];
+    for (name, value) in options {
+        match OPTIONS.iter().find(|o| o.name == name && o.place == place) {
+            Some(rule) => check_value(rule, value)?,
+            None if matches!(place, Place::Server | Place::UserMapping) => {
+                remarks.extend(check_property(place, name, value, privileges)?);
+            }
+            None => return Err(unknown(place, name)),
+        }
+    }
+    let missing = OPTIONS
+        .iter()
+        .find(|o| o.required && o.place == place && !options.iter().any(|(n, _)| n == o.name));
+    match missing {
+        Some(rule) => Err(Error::new(
+            SqlState::FDW_OPTION_NAME_NOT_FOUND,
+            format!("option \"{}\" is required", rule.name),
+        )
+        .hint(match place {
+            Place::Server => "Write OPTIONS (brokers 'host:port[,host:port]').",
+            _ => "Write OPTIONS (topic 'name').",
+        })),
+        None => Ok(remarks),
+    }
+}
+
+fn check_value(rule: &OptionRule, value: &str) -> Result<()> {
+    let bad = if rule.values.is_empty() {
+        value.trim().is_empty()
+    } else {
+        !rule.values.contains(&value)
+    };
+    if !bad {
+        return Ok(());
+    }
+    let error = Error::new(
+        SqlState::INVALID_PARAMETER,
+        format!("invalid value for option \"{}\": \"{value}\"", rule.name),
+    );
+    Err(if rule.values.is_empty() {
+        error.hint("The value must not be empty.")
+    } else {
+        error.hint(format!("Valid values are: {}.", rule.values.join(", ")))
+    })
+}
+
+fn check_property(
+    place: Place,
+    name: &str,
+    value: &str,
+    privileges: Privileges,
+) -> Result<Option<String>> {
+    let refuse = |role: &str| {
+        Err(Error::new(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("permission denied to set option \"{name}\""),
+        )
+        .detail(format!("Only roles with the privileges of \"{role}\" may set this option.")))
+    };
+    match properties::classify(name) {
+        Rule::Unknown => return Err(unknown(place, name)),
+        Rule::Secret if place == Place::Server => {
+            return Err(Error::new(
+                SqlState::FDW_INVALID_OPTION_NAME,
+                format!("option \"{name}\" is a secret and cannot be set on a server"),
+            )
+            .hint("Everybody can read a server's options. Set it with CREATE USER MAPPING."));
+        }
+        Rule::ReadsServerFile if !privileges.read_server_files => {
+            return refuse("pg_read_server_files");
+        }
+        Rule::RunsProgram if !privileges.execute_server_program => {
+            return refuse("pg_execute_server_program");
+        }
+        _ => {}
+    }
+    properties::check(name, value)
+}
+
+/// Which kind of object an option of ours belongs to.
+fn place_of(name: &str) -> Option<&'static str> {
+    Some(match OPTIONS.iter().find(|o| o.name == name)?.place {
+        Place::Server => "the server",
+        Place::Table => "the foreign table",
+        Place::Column => "a column of the foreign table",
+        Place::Wrapper | Place::UserMapping => return None,
+    })
+}
+
+fn unknown(place: Place, name: &str) -> Error {
+    let own = OPTIONS.iter().filter(|o| o.place == place).map(|o| o.name);
+    let hint = match place {
+        Place::Wrapper => "The wrapper takes no options.".to_owned(),
+        Place::UserMapping if place_of(name).is_some() => {
+            format!("The option \"{name}\" belongs to {}.", place_of(name).unwrap_or_default())
+        }
+        Place::Server | Place::UserMapping => {
+            match suggest::nearest(name, own.chain(properties::names())) {
+                Some(near) => format!("Perhaps you meant the option \"{near}\"."),
+                None => "Besides \"brokers\", any librdkafka property may be set.".to_owned(),
+            }
+        }
+        Place::Table | Place::Column => {
+            format!("Valid options in this context are: {}.", own.collect::<Vec<_>>().join(", "))
+        }
+    };
+    Error::new(SqlState::FDW_INVALID_OPTION_NAME, format!("invalid option \"{name}\"")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: Privileges =
+        Privileges { read_server_files: false, execute_server_program: false };
+
+    fn options(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()
+    }
+
+    fn refused(place: Place, list: &[(&str, &str)]) -> Error {
+        validate(place, &options(list), NOBODY).unwrap_err()
+    }
+
+    #[test]
+    fn required_options_are_asked_for() {
+        assert_eq!(refused(Place::Server, &[]).message, "option \"brokers\" is required");
+        assert_eq!(refused(Place::Table, &[]).message, "option \"topic\" is required");
+        assert!(validate(Place::Server, &options(&[("brokers", "b:9092")]), NOBODY).is_ok());
+    }
+
+    #[test]
+    fn unknown_options_get_the_nearest_name() {
+        let e = refused(Place::Server, &[("broker", "b:9092")]);
+        assert_eq!(e.hint.as_deref(), Some("Perhaps you meant the option \"brokers\"."));
+        let e = refused(Place::Table, &[("topics", "t")]);
+        assert!(e.hint.unwrap().contains("topic"));
+    }
+
+    #[test]
+    fn secrets_stay_out_of_servers_and_of_messages() {
+        let e = refused(Place::Server, &[("brokers", "b"), ("sasl.password", "hunter2")]);
+        assert_eq!(e.sqlstate, SqlState::FDW_INVALID_OPTION_NAME);
+        assert!(!format!("{e:?}").contains("hunter2"));
+        assert!(
+            validate(Place::UserMapping, &options(&[("sasl.password", "hunter2")]), NOBODY).is_ok()
+        );
+    }
+
+    #[test]
+    fn properties_that_reach_outside_need_their_role() {
+        for name in ["ssl.ca.location", "sasl.kerberos.kinit.cmd", "plugin.library.paths"] {
+            let e = refused(Place::Server, &[("brokers", "b"), (name, "x")]);
+            assert_eq!(e.sqlstate, SqlState::INSUFFICIENT_PRIVILEGE, "{name}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        let e = refused(Place::Table, &[("topic", "t"), ("format", "xml")]);
+        assert_eq!(e.hint.as_deref(), Some("Valid values are: json."));
+        let e = refused(Place::Column, &[("source", "colour")]);
+        assert!(e.hint.unwrap().contains("timestamp"));
+    }
+}

@@ -1,0 +1,399 @@
+//! The reader thread: takes messages from librdkafka, decodes them in one pass and hands blocks of
+//! rows over a bounded channel. It calls no PostgreSQL function (design: two stages per worker).
+
+use crate::error::{Error, Result, SqlState};
+use crate::format::{JsonDecoder, headers_json};
+use crate::kafka::{Consumer, Event, PartitionFault, Record};
+use crate::model::rows::{Decoded, Message, Rows};
+use crate::pg::eventfd::EventFd;
+use crate::pg::latch;
+use crate::pg::threads::{self, Thread};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::batch::decode_into;
+use super::session::{Needs, Position};
+
+/// A block is handed over when it has this many messages …
+const BLOCK_ROWS: usize = 1000;
+/// … or bytes.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Blocks in the channel; the budget of bytes usually bites first.
+const CHANNEL_BLOCKS: usize = 64;
+/// Longest wait for messages: how quickly the thread sees an order to stop.
+const POLL: Duration = Duration::from_millis(100);
+/// How often the topic is asked for new partitions.
+const PARTITION_CHECK: Duration = Duration::from_secs(10);
+/// Milliseconds since 1970 at which PostgreSQL's timestamptz ends (END_TIMESTAMP of timestamp.h). A
+/// producer may write any number; one beyond this is no time.
+const END_OF_TIME: i64 = 9_224_318_016_000_000;
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an ended scan or worker waits for the thread and for librdkafka to close.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// What the reader tells the main thread, in order for each partition.
+#[derive(Debug)]
+pub enum Input {
+    /// Messages, and the high watermarks of their partitions as known to the client.
+    Block { rows: Rows, high: Vec<Position> },
+    /// The end of a partition was reached: everything below `offset` has been delivered.
+    End { partition: i32, offset: i64 },
+    /// The topic's partitions, when their number has changed.
+    Partitions(Vec<i32>),
+    /// The brokers cannot be reached; librdkafka goes on trying.
+    Trouble(Error),
+    /// They can be reached again.
+    Recovered,
+    /// A line of librdkafka's log.
+    Notice(String),
+    /// A partition cannot be read on; the reader has stopped.
+    Failed(Failure),
+}
+
+/// Why a reader stopped by itself.
+#[derive(Debug)]
+pub enum Failure {
+    /// The offset is not on the broker (retention, or a topic made anew).
+    OffsetGone {
+        partition: i32,
+    },
+    Other(Error),
+}
+
+/// What the main thread tells the reader.
+enum Order {
+    /// Read further partitions.
+    Add(Vec<Position>),
+    /// Show these offsets as the consumer group's.
+    Commit(Vec<Position>),
+}
+
+/// Bytes of decoded blocks that have not been taken yet.
+struct Budget {
+    used: Mutex<usize>,
+    freed: Condvar,
+    limit: usize,
+}
+
+impl Budget {
+    /// Waits until `bytes` fit; a single block larger than the limit passes alone.
+    fn reserve(&self, bytes: usize, stop: &AtomicBool) {
+        let mut used = self.used.lock();
+        while *used > 0 && *used + bytes > self.limit && !stop.load(Ordering::Relaxed) {
+            self.freed.wait_for(&mut used, POLL);
+        }
+        *used += bytes;
+    }
+
+    fn free(&self, bytes: usize) {
+        *self.used.lock() -= bytes;
+        self.freed.notify_one();
+    }
+}
+
+/// The main thread's end of a reader. Dropping it stops the thread.
+pub struct Reader {
+    inputs: Receiver<Input>,
+    orders: Sender<Order>,
+    stop: Arc<AtomicBool>,
+    budget: Arc<Budget>,
+    wake: Arc<EventFd>,
+    thread: Option<Thread<()>>,
+}
+
+impl Reader {
+    /// Starts reading `topic` at the given positions.
+    ///
+    /// `budget` bounds the bytes decoded ahead. With `watch_partitions`, new partitions are
+    /// reported.
+    pub fn start(
+        mut consumer: Consumer,
+        topic: &str,
+        positions: &[Position],
+        needs: &Needs,
+        budget: usize,
+        watch_partitions: bool,
+    ) -> Result<Reader> {
+        consumer.assign(topic, positions)?;
+        let (sender, inputs) = bounded(CHANNEL_BLOCKS);
+        let (orders, ordered) = unbounded();
+        let stop = Arc::new(AtomicBool::new(false));
+        let budget = Arc::new(Budget { used: Mutex::new(0), freed: Condvar::new(), limit: budget });
+        let wake = Arc::new(EventFd::new()?);
+        let work = Work {
+            topic: topic.to_owned(),
+            decoder: JsonDecoder::new(&needs.fields),
+            width: needs.fields.len(),
+            headers: needs.headers,
+            out: Out {
+                sender,
+                stop: Arc::clone(&stop),
+                budget: Arc::clone(&budget),
+                wake: Arc::clone(&wake),
+            },
+            orders: ordered,
+            next_check: watch_partitions.then(|| Instant::now() + PARTITION_CHECK),
+            known: 0,
+            expected: (0, 0),
+        };
+        let thread = threads::spawn("gpss reader", move || work.run(consumer))?;
+        Ok(Reader { inputs, orders, stop, budget, wake, thread: Some(thread) })
+    }
+
+    /// What has arrived, without waiting. An `Err` means the thread is gone.
+    pub fn try_next(&mut self) -> Result<Option<Input>> {
+        match self.inputs.try_recv() {
+            Ok(input) => {
+                if let Input::Block { rows, .. } = &input {
+                    self.budget.free(rows.bytes());
+                }
+                Ok(Some(input))
+            }
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => {
+                // A panic in the thread tells what happened.
+                let result = self.thread.as_mut().and_then(|thread| thread.join(POLL));
+                Err(result.and_then(Result::err).unwrap_or_else(|| {
+                    Error::new(SqlState::INTERNAL, "the reader thread has ended unexpectedly")
+                }))
+            }
+        }
+    }
+
+    /// Waits until something has arrived, this process's latch is set, or the time is up.
+    pub fn wait(&self, timeout: Duration) {
+        latch::wait(timeout, Some(&self.wake));
+        self.wake.drain();
+    }
+
+    /// Reads further partitions from now on.
+    pub fn add(&self, positions: Vec<Position>) {
+        // A closed channel means the thread has ended, which try_next reports.
+        let _ = self.orders.send(Order::Add(positions));
+    }
+
+    /// Shows the next offsets as those of the consumer group, if the user has named one. For
+    /// Kafka's monitoring only; nothing is ever read back.
+    pub fn commit(&self, positions: Vec<Position>) {
+        let _ = self.orders.send(Order::Commit(positions));
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.budget.freed.notify_one();
+        // Makes room, so that a thread that waits to hand over a block sees the order.
+        while self.inputs.try_recv().is_ok() {}
+        if let Some(thread) = self.thread.take() {
+            let deadline = Instant::now() + CLOSE;
+            while !thread.is_finished() && Instant::now() < deadline {
+                while self.inputs.try_recv().is_ok() {}
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+/// The thread's way to the main thread.
+struct Out {
+    sender: Sender<Input>,
+    stop: Arc<AtomicBool>,
+    budget: Arc<Budget>,
+    wake: Arc<EventFd>,
+}
+
+impl Out {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, input: Input) {
+        if self.sender.send(input).is_err() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        self.wake.notify();
+    }
+
+    fn send_rows(&self, rows: Rows, consumer: &Consumer, topic: &str) {
+        let mut high: Vec<Position> = vec![];
+        for row in (0..rows.len()).filter_map(|i| rows.row(i)) {
+            if !high.iter().any(|(partition, _)| *partition == row.partition)
+                && let Some(mark) = consumer.high_watermark(topic, row.partition)
+            {
+                high.push((row.partition, mark));
+            }
+        }
+        self.budget.reserve(rows.bytes(), &self.stop);
+        self.send(Input::Block { rows, high });
+    }
+}
+
+struct Work {
+    topic: String,
+    decoder: JsonDecoder,
+    width: usize,
+    headers: bool,
+    out: Out,
+    orders: Receiver<Order>,
+    /// When to ask for new partitions; None: never.
+    next_check: Option<Instant>,
+    known: usize,
+    /// Messages and bytes of the last block.
+    expected: (usize, usize),
+}
+
+impl Work {
+    fn run(mut self, mut consumer: Consumer) {
+        if let Err(error) = self.read(&mut consumer) {
+            self.out.send(Input::Failed(error));
+        }
+        while let Ok(Order::Commit(offsets)) = self.orders.try_recv() {
+            // The offsets of the last batch; for display only.
+            let _ = consumer.commit_group_offsets(&self.topic, &offsets);
+        }
+        consumer.close(CLOSE);
+    }
+
+    fn read(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
+        let mut troubled = false;
+        while !self.out.stopped() {
+            while let Ok(order) = self.orders.try_recv() {
+                match order {
+                    Order::Add(positions) => {
+                        consumer.add(&self.topic, &positions).map_err(Failure::Other)?;
+                    }
+                    // For display only: the next batch commits again.
+                    Order::Commit(offsets) => {
+                        let _ = consumer.commit_group_offsets(&self.topic, &offsets);
+                    }
+                }
+            }
+            self.check_partitions(consumer);
+            self.read_slice(consumer)?;
+            for notice in consumer.take_notices() {
+                let line = format!("librdkafka ({:?}): {}", notice.level, notice.text);
+                self.out.send(Input::Notice(line));
+            }
+            match consumer.trouble() {
+                Some(error) if !troubled => {
+                    troubled = true;
+                    self.out.send(Input::Trouble(error));
+                }
+                None if troubled => {
+                    troubled = false;
+                    self.out.send(Input::Recovered);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One poll and the blocks it fills.
+    fn read_slice(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
+        let mut blocks: Vec<Rows> = vec![];
+        let mut ends = vec![];
+        let mut failure = None;
+        let mut headers = vec![];
+        consumer
+            .poll(BLOCK_ROWS, POLL, &mut |event| match event {
+                Event::Message(record) => self.push(&record, &mut headers, &mut blocks),
+                Event::Eof { partition, offset } => ends.push((partition, offset)),
+                Event::PartitionError { partition, fault, text } => {
+                    failure = Some(partition_failure(&self.topic, partition, fault, &text));
+                }
+            })
+            .map_err(Failure::Other)?;
+        for rows in blocks {
+            self.expected = (rows.len(), rows.bytes());
+            self.out.send_rows(rows, consumer, &self.topic);
+        }
+        for (partition, offset) in ends {
+            self.out.send(Input::End { partition, offset });
+        }
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// An empty block with room for as much as the last one held: a busy topic fills it without
+    /// growing it, a quiet one does not allocate a megabyte for one message.
+    fn block(&self) -> Rows {
+        let (rows, bytes) = self.expected;
+        Rows::with_capacity(self.width, rows, bytes + bytes / 8)
+    }
+
+    /// Decodes a message into the last block, or into a new one when that is full.
+    fn push(&mut self, record: &Record<'_>, headers: &mut Vec<u8>, blocks: &mut Vec<Rows>) {
+        headers.clear();
+        let mut list = record.headers().peekable();
+        if self.headers && list.peek().is_some() {
+            headers_json(list, headers);
+        }
+        let message = Message {
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.timestamp_ms.filter(|ms| (0..END_OF_TIME).contains(ms)),
+            key: record.key,
+            value: record.payload,
+            headers: (!headers.is_empty()).then_some(headers.as_slice()),
+        };
+        let full = blocks.last().is_none_or(|rows| rows.bytes() >= BLOCK_BYTES);
+        if full
+            || !blocks.last_mut().is_some_and(|rows| decode_into(&mut self.decoder, &message, rows))
+        {
+            let mut rows = self.block();
+            if !decode_into(&mut self.decoder, &message, &mut rows) {
+                let reason = Decoded::Bad("the wanted fields of the message exceed 4 GiB");
+                // An empty block takes the bare message.
+                let _ = rows.push(&message, reason, &[], &[]);
+            }
+            blocks.push(rows);
+        }
+    }
+
+    fn check_partitions(&mut self, consumer: &Consumer) {
+        let Some(due) = self.next_check else { return };
+        if Instant::now() < due {
+            return;
+        }
+        self.next_check = Some(Instant::now() + PARTITION_CHECK);
+        let stopped = || self.out.stopped();
+        // An unreachable broker is reported by the consumer itself; the next check comes soon.
+        if let Ok(partitions) = consumer.partitions(&self.topic, METADATA_TIMEOUT, &stopped)
+            && partitions.len() != self.known
+        {
+            self.known = partitions.len();
+            self.out.send(Input::Partitions(partitions));
+        }
+    }
+}
+
+fn partition_failure(topic: &str, partition: i32, fault: PartitionFault, text: &str) -> Failure {
+    let place = format!("topic \"{topic}\", partition {partition}: {text}");
+    match fault {
+        PartitionFault::OffsetOutOfRange => Failure::OffsetGone { partition },
+        PartitionFault::UnknownTopicOrPartition => Failure::Other(
+            Error::new(SqlState::UNDEFINED_OBJECT, format!("topic \"{topic}\" cannot be read"))
+                .detail(place)
+                .hint("Was the topic deleted?"),
+        ),
+        PartitionFault::Authorization => Failure::Other(
+            Error::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("not allowed to read topic \"{topic}\""),
+            )
+            .detail(place)
+            .hint("The Kafka user needs the ACL Read on the topic."),
+        ),
+        PartitionFault::Other => Failure::Other(
+            Error::new(SqlState::CONNECTION_FAILURE, format!("cannot read topic \"{topic}\""))
+                .detail(place),
+        ),
+    }
+}

@@ -1,0 +1,361 @@
+//! The scan of a foreign table: of a worker's batch inside a job's statement, of the topic itself
+//! anywhere else.
+
+use super::batch::{Batch, Cursor, decode_again};
+use super::columns::{self, ColumnSource};
+use super::session::{self, Running};
+use super::source::{self, KafkaSource};
+use super::topic::TopicScan;
+use crate::error::{Error, Result, SqlState};
+use crate::format::{JsonField, array_literal};
+use crate::model::rows::{Row, Rows, Span, Verdict};
+use crate::pg::fdw::{
+    Bound, Column, ForeignSource, JsonCall, Output, RowWriter, ScanRequest, Table,
+};
+use crate::pg::spi::UnixMicros;
+use pgrx::pg_sys;
+use std::sync::Arc;
+
+/// How one output column is filled.
+enum Cell {
+    /// The value's bytes (bytea), or the value as text or json.
+    ValueBytes,
+    ValueText,
+    /// The value through the column's input function (jsonb and others).
+    ValueInput,
+    Key,
+    Topic,
+    Partition,
+    Offset,
+    Timestamp,
+    Headers,
+    Error,
+    /// A field of the projection: where it lies, and how to ask PostgreSQL for it.
+    Field {
+        index: usize,
+        calls: Vec<JsonCall>,
+        fill: Fill,
+    },
+}
+
+/// How a decoded field becomes a datum.
+enum Fill {
+    /// It is the text of a text or json datum.
+    Text,
+    /// JSON text that the column takes (json, jsonb); JSON null is SQL NULL.
+    Json,
+    /// A JSON array for an array column.
+    Array,
+    /// Text for the column's input function.
+    Input,
+}
+
+/// A scan from Begin to End.
+pub struct KafkaScan {
+    topic: String,
+    format: String,
+    /// Output column and how it is filled; columns that nothing reads are left out.
+    cells: Vec<(usize, Cell)>,
+    /// What the decoder delivers for this scan.
+    fields: Vec<JsonField>,
+    /// Whether the table wants to see messages that do not parse.
+    wants_errors: bool,
+    range_lines: Vec<String>,
+    rows: From,
+}
+
+enum From {
+    Batch(BatchScan),
+    Topic(Box<TopicScan>),
+}
+
+/// A scan of the running batch.
+struct BatchScan {
+    running: Running,
+    cursor: Cursor,
+    /// The batch was decoded into exactly our fields, in our order.
+    same_fields: bool,
+    block: Option<(usize, Arc<Rows>)>,
+}
+
+impl ForeignSource for KafkaScan {
+    fn delivers_json(table: &Table, column: &Column) -> bool {
+        ColumnSource::of(table, column) == ColumnSource::Value
+    }
+
+    fn bounds(column: &Column) -> bool {
+        let types: &[pg_sys::Oid] = match column.option("source") {
+            Some("partition" | "offset") => &[pg_sys::INT4OID, pg_sys::INT8OID],
+            Some("timestamp") => &[pg_sys::TIMESTAMPTZOID],
+            _ => &[],
+        };
+        types.contains(&column.type_oid)
+    }
+
+    fn open(request: &ScanRequest) -> Result<KafkaScan> {
+        let table = &request.table;
+        source::check_wrapper(table)?;
+        let KafkaSource { topic, format, .. } = KafkaSource::of(table)?;
+        let (cells, fields) = cells(request);
+        let headers = cells.iter().any(|(_, cell)| matches!(cell, Cell::Headers));
+        if request.explain_only {
+            session::note_needs(table.relid, &fields, headers);
+        }
+        let rows = match session::running(table.relid) {
+            Some(running) => From::Batch(BatchScan {
+                same_fields: running.needs.fields == fields,
+                running,
+                cursor: Cursor::default(),
+                block: None,
+            }),
+            None => {
+                let scan = TopicScan::new(table, &topic, request.user, &fields, headers);
+                From::Topic(Box::new(scan))
+            }
+        };
+        Ok(KafkaScan {
+            topic,
+            format,
+            cells,
+            fields,
+            wants_errors: table.columns.iter().any(|c| c.option("source") == Some("error")),
+            range_lines: request
+                .range_texts
+                .iter()
+                .map(|(column, op, text)| format!("{column} {} {text}", op.symbol()))
+                .collect(),
+            rows,
+        })
+    }
+
+    fn next(&mut self, bounds: &[Bound], out: &mut RowWriter<'_>) -> Result<bool> {
+        loop {
+            let found = match &mut self.rows {
+                From::Batch(scan) => scan.next(&self.fields, out)?,
+                From::Topic(scan) => scan.next(bounds, out)?,
+            };
+            let Some((rows, index)) = found else { return Ok(false) };
+            let Some(row) = rows.row(index) else { return Ok(false) };
+            if let Verdict::Bad(reason) = row.verdict {
+                match &self.rows {
+                    // The worker records it with the batch.
+                    From::Batch(_) => continue,
+                    From::Topic(_) if self.wants_errors => {}
+                    From::Topic(_) => return Err(unparsable(&self.topic, row, &rows, reason)),
+                }
+            }
+            for (output, cell) in &self.cells {
+                self.fill(*output, cell, row, &rows, rows.fields(index), out)?;
+            }
+            return Ok(true);
+        }
+    }
+
+    fn rescan(&mut self, new_bounds: bool) -> Result<()> {
+        match &mut self.rows {
+            From::Batch(scan) => {
+                scan.cursor = Cursor::default();
+                scan.block = None;
+            }
+            From::Topic(scan) => scan.rescan(new_bounds),
+        }
+        Ok(())
+    }
+
+    fn explain(&self) -> Vec<(&'static str, String)> {
+        let mut lines =
+            vec![("Kafka Topic", self.topic.clone()), ("Kafka Format", self.format.clone())];
+        let range = match self.range_lines.is_empty() {
+            true => "all partitions, from the beginning to the end".to_owned(),
+            false => self.range_lines.join(", "),
+        };
+        lines.push(("Kafka Range", range));
+        if !self.fields.is_empty() {
+            let names: Vec<String> = self.fields.iter().map(ToString::to_string).collect();
+            lines.push(("Decoded Fields", names.join(", ")));
+        }
+        lines
+    }
+}
+
+impl KafkaScan {
+    fn fill(
+        &self,
+        i: usize,
+        cell: &Cell,
+        row: &Row,
+        rows: &Rows,
+        fields: &[Span],
+        out: &mut RowWriter<'_>,
+    ) -> Result<()> {
+        let bad = matches!(row.verdict, Verdict::Bad(_));
+        match cell {
+            Cell::ValueBytes => out.set_bytes(i, row.value),
+            Cell::ValueText | Cell::ValueInput | Cell::Field { .. } if bad => {}
+            Cell::ValueText => out.set_text(i, row.value)?,
+            Cell::ValueInput => set_input(i, rows.bytes_of(row.value), out)?,
+            Cell::Key if out.type_oid(i) == pg_sys::BYTEAOID => out.set_bytes(i, row.key),
+            Cell::Key => set_input(i, rows.bytes_of(row.key), out)?,
+            Cell::Topic => set_input(i, Some(self.topic.as_bytes()), out)?,
+            Cell::Partition => set_number(i, row.partition.into(), out)?,
+            Cell::Offset => set_number(i, row.offset, out)?,
+            Cell::Timestamp => set_timestamp(i, row.timestamp, out)?,
+            Cell::Headers => set_input(i, rows.bytes_of(row.headers), out)?,
+            Cell::Error => {
+                if let Verdict::Bad(reason) = row.verdict {
+                    set_input(i, rows.bytes_of(reason), out)?;
+                }
+            }
+            // Text and json outputs are what the functions return; the others go through the
+            // column's input function, which needs the text: ask the functions for that too.
+            Cell::Field { calls, fill, .. } if row.verdict == Verdict::Unsure => match fill {
+                Fill::Text => out.set_json_calls(i, row.value, calls)?,
+                _ => {
+                    let text = out.json_calls_text(row.value, calls)?;
+                    set_field(i, fill, text.as_deref(), out)?;
+                }
+            },
+            Cell::Field { index, fill, .. } => {
+                let span = fields.get(*index).copied().unwrap_or(Span::NULL);
+                match fill {
+                    Fill::Text => out.set_text(i, span)?,
+                    _ => set_field(i, fill, rows.bytes_of(span), out)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BatchScan {
+    fn next(
+        &mut self,
+        fields: &[JsonField],
+        out: &mut RowWriter<'_>,
+    ) -> Result<Option<(Arc<Rows>, usize)>> {
+        let batch: &Batch = &self.running.batch;
+        let progress = &self.running.progress;
+        let Some((part, index)) = self.cursor.next(batch) else {
+            progress.exhausted.set(true);
+            return Ok(None);
+        };
+        progress.taken.set(self.cursor.taken());
+        let rows = match &self.block {
+            Some((held, rows)) if *held == part => Arc::clone(rows),
+            _ => {
+                let Some(decoded) = batch.parts().get(part) else { return Ok(None) };
+                let rows = match self.same_fields {
+                    true => Arc::clone(&decoded.rows),
+                    false => Arc::new(decode_again(&decoded.rows, fields)),
+                };
+                out.set_block(&rows);
+                self.block = Some((part, Arc::clone(&rows)));
+                rows
+            }
+        };
+        Ok(Some((rows, index)))
+    }
+}
+
+/// Which cells the plan reads, and the distinct fields behind them.
+fn cells(request: &ScanRequest) -> (Vec<(usize, Cell)>, Vec<JsonField>) {
+    let mut fields: Vec<JsonField> = vec![];
+    let mut cells = vec![];
+    let used =
+        request.outputs.iter().zip(&request.used).enumerate().filter(|(_, (_, used))| **used);
+    for (i, (output, _)) in used {
+        let cell = match output {
+            Output::Dropped => continue,
+            Output::Json { calls } => field_cell(calls.clone(), Fill::Text, &mut fields),
+            Output::Column(column) => column_cell(&request.table, column, &mut fields),
+        };
+        cells.push((i, cell));
+    }
+    (cells, fields)
+}
+
+fn column_cell(table: &Table, column: &Column, fields: &mut Vec<JsonField>) -> Cell {
+    let type_oid = column.type_oid;
+    match ColumnSource::of(table, column) {
+        ColumnSource::Value => match type_oid {
+            pg_sys::BYTEAOID => Cell::ValueBytes,
+            pg_sys::JSONOID | pg_sys::TEXTOID => Cell::ValueText,
+            _ => Cell::ValueInput,
+        },
+        ColumnSource::Key => Cell::Key,
+        ColumnSource::Topic => Cell::Topic,
+        ColumnSource::Partition => Cell::Partition,
+        ColumnSource::Offset => Cell::Offset,
+        ColumnSource::Timestamp => Cell::Timestamp,
+        ColumnSource::Headers => Cell::Headers,
+        ColumnSource::Error => Cell::Error,
+        ColumnSource::Field(name) => {
+            let fill = match type_oid {
+                pg_sys::TEXTOID => Fill::Text,
+                _ if columns::is_json(column) => Fill::Json,
+                _ if column.is_array => Fill::Array,
+                _ => Fill::Input,
+            };
+            field_cell(vec![columns::field_call(column, &name)], fill, fields)
+        }
+    }
+}
+
+fn field_cell(calls: Vec<JsonCall>, fill: Fill, fields: &mut Vec<JsonField>) -> Cell {
+    let field = columns::json_field(&calls);
+    let index = fields.iter().position(|f| *f == field).unwrap_or_else(|| {
+        fields.push(field);
+        fields.len() - 1
+    });
+    Cell::Field { index, calls, fill }
+}
+
+fn set_field(i: usize, fill: &Fill, bytes: Option<&[u8]>, out: &mut RowWriter<'_>) -> Result<()> {
+    let Some(bytes) = bytes else { return Ok(()) };
+    match fill {
+        Fill::Json | Fill::Array if bytes == b"null" => Ok(()),
+        Fill::Array => {
+            let literal = std::str::from_utf8(bytes).ok().and_then(array_literal);
+            out.set_input(i, literal.as_deref().map_or(bytes, str::as_bytes))
+        }
+        Fill::Text | Fill::Json | Fill::Input => out.set_input(i, bytes),
+    }
+}
+
+fn set_input(i: usize, bytes: Option<&[u8]>, out: &mut RowWriter<'_>) -> Result<()> {
+    bytes.map_or(Ok(()), |bytes| out.set_input(i, bytes))
+}
+
+fn set_number(i: usize, value: i64, out: &mut RowWriter<'_>) -> Result<()> {
+    match (out.type_oid(i), i32::try_from(value)) {
+        (pg_sys::INT8OID, _) => out.set_i64(i, value),
+        (pg_sys::INT4OID, Ok(value)) => out.set_i32(i, value),
+        _ => out.set_input(i, value.to_string().as_bytes())?,
+    }
+    Ok(())
+}
+
+/// Kafka's milliseconds as timestamptz, or as the number itself in other columns.
+fn set_timestamp(i: usize, ms: Option<i64>, out: &mut RowWriter<'_>) -> Result<()> {
+    match ms {
+        None => Ok(()),
+        Some(ms) if out.type_oid(i) == pg_sys::TIMESTAMPTZOID => {
+            out.set_i64(i, UnixMicros(ms.saturating_mul(1000)).to_postgres());
+            Ok(())
+        }
+        Some(ms) => set_number(i, ms, out),
+    }
+}
+
+fn unparsable(topic: &str, row: &Row, rows: &Rows, reason: Span) -> Error {
+    let reason = String::from_utf8_lossy(rows.bytes_of(reason).unwrap_or_default()).into_owned();
+    Error::new(SqlState::INVALID_TEXT, reason)
+        .detail(format!(
+            "Message at topic \"{topic}\", partition {}, offset {}.",
+            row.partition, row.offset
+        ))
+        .hint(
+            "Add a column with OPTIONS (source 'error') to the foreign table to see messages that \
+             do not parse as rows, or exclude the message by its offset.",
+        )
+}

@@ -1,0 +1,109 @@
+//! What a worker tells the scans inside its own statements: which batch to hand out, and in
+//! return, which fields they want decoded and which message they handed out last.
+
+use super::batch::Batch;
+use crate::format::JsonField;
+use pgrx::pg_sys::Oid;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// A partition and an offset in it.
+pub type Position = (i32, i64);
+
+/// A batch on its way through a statement.
+#[derive(Clone)]
+pub struct Running {
+    /// The foreign table whose scans read the batch instead of the topic.
+    pub relid: Oid,
+    pub batch: Rc<Batch>,
+    /// What the reader was told to decode.
+    pub needs: Rc<Needs>,
+    pub progress: Rc<Progress>,
+}
+
+/// How far a statement's scan of the batch has come; after a failure it tells the suspect.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Messages taken, from the batch's first on.
+    pub taken: Cell<usize>,
+    /// The scan has said that there are no more.
+    pub exhausted: Cell<bool>,
+}
+
+impl Progress {
+    /// The index of the message taken last, unless all were taken: then the failure came later.
+    pub fn suspect(&self) -> Option<usize> {
+        if self.exhausted.get() { None } else { self.taken.get().checked_sub(1) }
+    }
+}
+
+/// What a statement needs of a message.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    pub fields: Vec<JsonField>,
+    pub headers: bool,
+}
+
+enum State {
+    Idle,
+    Running(Running),
+    /// The statement is being EXPLAINed to learn what it needs.
+    Probing(Oid, Needs),
+}
+
+thread_local! {
+    // A backend has one thread that runs statements; the reader threads never look here.
+    static STATE: RefCell<State> = const { RefCell::new(State::Idle) };
+}
+
+/// Restores the idle state also when an ERROR unwinds.
+struct Reset;
+
+impl Drop for Reset {
+    fn drop(&mut self) {
+        STATE.with(|s| *s.borrow_mut() = State::Idle);
+    }
+}
+
+/// Runs a statement whose scans of `running.relid` read the batch.
+pub fn with_batch<R>(running: Running, statement: impl FnOnce() -> R) -> R {
+    STATE.with(|s| *s.borrow_mut() = State::Running(running));
+    let _reset = Reset;
+    statement()
+}
+
+/// Runs an EXPLAIN and collects what its scans of `relid` need.
+pub fn probe<R>(relid: Oid, explain: impl FnOnce() -> R) -> (R, Needs) {
+    STATE.with(|s| *s.borrow_mut() = State::Probing(relid, Needs::default()));
+    let _reset = Reset;
+    let result = explain();
+    let needs = STATE.with(|s| match &*s.borrow() {
+        State::Probing(_, needs) => needs.clone(),
+        _ => Needs::default(),
+    });
+    (result, needs)
+}
+
+/// The batch that a scan of `relid` has to hand out, if a worker's statement is running.
+pub fn running(relid: Oid) -> Option<Running> {
+    STATE.with(|s| match &*s.borrow() {
+        State::Running(running) if running.relid == relid => Some(running.clone()),
+        _ => None,
+    })
+}
+
+/// Called by a scan that is only being explained.
+pub fn note_needs(relid: Oid, fields: &[JsonField], headers: bool) {
+    STATE.with(|s| {
+        if let State::Probing(probed, needs) = &mut *s.borrow_mut()
+            && *probed == relid
+        {
+            needs.headers |= headers;
+            for field in fields {
+                if !needs.fields.contains(field) {
+                    needs.fields.push(field.clone());
+                }
+            }
+        }
+    });
+}

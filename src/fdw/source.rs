@@ -1,0 +1,75 @@
+//! A foreign table as a place in Kafka: topic, brokers, client properties.
+
+use crate::error::{Error, Result, SqlState};
+use crate::gucs;
+use crate::kafka::Properties;
+use crate::pg::fdw::Table;
+use pgrx::pg_sys::Oid;
+
+/// The name of the foreign data wrapper that `CREATE EXTENSION` makes.
+pub const WRAPPER: &str = "gpss";
+
+/// What to do when the wanted offset is no longer on the broker (GPSS: FALLBACK_OFFSET).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    Earliest,
+    Latest,
+}
+
+/// The Kafka side of a foreign table.
+#[derive(Clone, Debug)]
+pub struct KafkaSource {
+    pub topic: String,
+    pub format: String,
+    pub fallback: Option<Fallback>,
+}
+
+impl KafkaSource {
+    pub fn of(table: &Table) -> Result<KafkaSource> {
+        let topic = table.option("topic").ok_or_else(|| {
+            Error::new(
+                SqlState::FDW_OPTION_NAME_NOT_FOUND,
+                format!("foreign table \"{}\" has no topic", table.name),
+            )
+            .hint("Use ALTER FOREIGN TABLE … OPTIONS (ADD topic 'name').")
+        })?;
+        Ok(KafkaSource {
+            topic: topic.to_owned(),
+            format: table.option("format").unwrap_or("json").to_owned(),
+            fallback: match table.option("fallback_offset") {
+                Some("earliest") => Some(Fallback::Earliest),
+                Some("latest") => Some(Fallback::Latest),
+                _ => None,
+            },
+        })
+    }
+}
+
+/// Raises [`WRONG_OBJECT_TYPE`](SqlState::WRONG_OBJECT_TYPE) unless the table is one of ours.
+pub fn check_wrapper(table: &Table) -> Result<()> {
+    if table.wrapper_name == WRAPPER {
+        return Ok(());
+    }
+    Err(Error::new(
+        SqlState::WRONG_OBJECT_TYPE,
+        format!("foreign table \"{}\" does not belong to the wrapper \"{WRAPPER}\"", table.name),
+    ))
+}
+
+/// The client's properties for a role: the server's options, then the role's user mapping.
+///
+/// Raises: an ERROR from the catalogs.
+pub fn properties(table: &Table, user: Oid) -> Result<Properties> {
+    let mut brokers = "";
+    let mut pairs = vec![];
+    for (name, value) in &table.server_options {
+        if name == "brokers" {
+            brokers = value;
+        } else {
+            pairs.push((name.clone(), value.clone()));
+        }
+    }
+    pairs.extend(Table::user_mapping(table.server, user));
+    let queue = u32::try_from(gucs::buffer_bytes() / 1024).unwrap_or(u32::MAX);
+    Ok(Properties::new(brokers, &pairs)?.queue_kbytes(queue))
+}

@@ -1,0 +1,296 @@
+//! A scan outside a job: reads the asked ranges of the topic up to the end as it stood when the
+//! scan began, then stops. Nothing is remembered; no offset moves.
+
+use super::reader::{Failure, Input, Reader};
+use super::session::{Needs, Position};
+use super::source;
+use crate::error::{Error, Result, SqlState};
+use crate::format::JsonField;
+use crate::gucs;
+use crate::kafka::Consumer;
+use crate::model::rows::{Row, Rows};
+use crate::pg::fdw::{Bound, RangeOp, RowWriter, Table};
+use crate::pg::signals;
+use crate::pg::spi::UnixMicros;
+use pgrx::pg_sys::Oid;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the brokers have for each question before the first row.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// The main thread looks for interrupts at least this often while it waits.
+const WAIT: Duration = Duration::from_millis(1000);
+
+pub struct TopicScan {
+    table: Table,
+    topic: String,
+    user: Oid,
+    needs: Needs,
+    limits: Limits,
+    /// What is read, resolved at the first row: partition → from, up to (exclusive).
+    ranges: Option<BTreeMap<i32, (i64, i64)>>,
+    reader: Option<Reader>,
+    /// Partitions whose end has not been reached.
+    open: BTreeMap<i32, i64>,
+    block: Option<(Arc<Rows>, usize)>,
+}
+
+impl TopicScan {
+    pub fn new(
+        table: &Table,
+        topic: &str,
+        user: Oid,
+        fields: &[JsonField],
+        headers: bool,
+    ) -> TopicScan {
+        TopicScan {
+            table: table.clone(),
+            topic: topic.to_owned(),
+            user,
+            needs: Needs { fields: fields.to_vec(), headers },
+            limits: Limits::default(),
+            ranges: None,
+            reader: None,
+            open: BTreeMap::new(),
+            block: None,
+        }
+    }
+
+    pub fn rescan(&mut self, new_bounds: bool) {
+        // The same ranges again give the same rows, without keeping them.
+        self.reader = None;
+        self.block = None;
+        if new_bounds {
+            self.ranges = None;
+        }
+    }
+
+    /// The next message within the ranges.
+    pub fn next(
+        &mut self,
+        bounds: &[Bound],
+        out: &mut RowWriter<'_>,
+    ) -> Result<Option<(Arc<Rows>, usize)>> {
+        if self.reader.is_none() && self.block.is_none() {
+            self.start(bounds)?;
+        }
+        loop {
+            if let Some((rows, next)) = &mut self.block {
+                while let Some(row) = rows.row(*next) {
+                    let index = *next;
+                    *next += 1;
+                    let Some(end) = self.open.get(&row.partition).copied() else { continue };
+                    if row.offset + 1 >= end {
+                        self.open.remove(&row.partition);
+                    }
+                    if row.offset < end && self.limits.wants(row) {
+                        return Ok(Some((Arc::clone(rows), index)));
+                    }
+                }
+                self.block = None;
+            }
+            if self.open.is_empty() {
+                self.reader = None;
+                return Ok(None);
+            }
+            let Some(reader) = &mut self.reader else { return Ok(None) };
+            match reader.try_next()? {
+                Some(Input::Block { rows, .. }) => {
+                    let rows = Arc::new(rows);
+                    out.set_block(&rows);
+                    self.block = Some((rows, 0));
+                }
+                Some(Input::End { partition, offset }) => {
+                    if self.open.get(&partition).is_some_and(|end| offset >= *end) {
+                        self.open.remove(&partition);
+                    }
+                }
+                Some(Input::Partitions(_) | Input::Recovered | Input::Notice(_)) => {}
+                Some(Input::Trouble(error)) => return Err(error),
+                Some(Input::Failed(Failure::Other(error))) => return Err(error),
+                Some(Input::Failed(Failure::OffsetGone { partition })) => {
+                    return Err(Error::new(
+                        SqlState::FDW_ERROR,
+                        format!("messages of partition {partition} were deleted during the scan"),
+                    )
+                    .hint("Kafka's retention removed them. Repeat the query."));
+                }
+                None => {
+                    reader.wait(WAIT);
+                    signals::check_for_interrupts();
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, bounds: &[Bound]) -> Result<()> {
+        let properties = source::properties(&self.table, self.user)?;
+        let consumer = Consumer::open(&properties)?;
+        if self.ranges.is_none() {
+            self.limits = self.limits(bounds);
+            let ranges = resolve(&consumer, &self.topic, &self.limits);
+            signals::check_for_interrupts();
+            self.ranges = Some(ranges?);
+        }
+        let ranges = self.ranges.iter().flatten();
+        self.open = ranges.clone().map(|(p, (_, end))| (*p, *end)).collect();
+        let starts: Vec<Position> = ranges.map(|(p, (start, _))| (*p, *start)).collect();
+        if starts.is_empty() {
+            return Ok(());
+        }
+        let budget = gucs::buffer_bytes();
+        self.reader =
+            Some(Reader::start(consumer, &self.topic, &starts, &self.needs, budget, false)?);
+        Ok(())
+    }
+
+    /// The bounds sorted by what their column holds.
+    fn limits(&self, bounds: &[Bound]) -> Limits {
+        let mut limits = Limits::default();
+        for bound in bounds {
+            let column = self.table.columns.iter().find(|c| c.attnum == bound.attnum);
+            match column.and_then(|c| c.option("source")) {
+                Some("partition") => limits.partitions.push(bound.clone()),
+                Some("offset") => limits.offset(bound),
+                Some("timestamp") => limits.timestamp(bound),
+                _ => {}
+            }
+        }
+        limits
+    }
+}
+
+/// What the bounds of a scan leave to be read. They are hints: the executor checks each row again.
+#[derive(Debug)]
+struct Limits {
+    partitions: Vec<Bound>,
+    offsets: Vec<Bound>,
+    from: i64,
+    /// Exclusive.
+    to: i64,
+    /// Milliseconds since the Unix epoch: messages before the first one of this age are not read.
+    since: Option<i64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { partitions: vec![], offsets: vec![], from: 0, to: i64::MAX, since: None }
+    }
+}
+
+impl Limits {
+    fn offset(&mut self, bound: &Bound) {
+        self.offsets.push(bound.clone());
+        let (Some(low), Some(high)) = (bound.values.iter().min(), bound.values.iter().max()) else {
+            // Compared with NULL: no row.
+            self.to = 0;
+            return;
+        };
+        match bound.op {
+            RangeOp::Equal => {
+                self.from = self.from.max(*low);
+                self.to = self.to.min(high.saturating_add(1));
+            }
+            RangeOp::GreaterOrEqual => self.from = self.from.max(*low),
+            RangeOp::Greater => self.from = self.from.max(low.saturating_add(1)),
+            RangeOp::Less => self.to = self.to.min(*high),
+            RangeOp::LessOrEqual => self.to = self.to.min(high.saturating_add(1)),
+            RangeOp::NotEqual => {}
+        }
+    }
+
+    /// Only a lower bound helps: timestamps need not rise with the offset, and the broker answers
+    /// "the first message that is not older" (KIP-79).
+    fn timestamp(&mut self, bound: &Bound) {
+        if matches!(bound.op, RangeOp::Equal | RangeOp::GreaterOrEqual | RangeOp::Greater)
+            && let Some(us) = bound.values.iter().min()
+        {
+            let ms = UnixMicros::from_postgres(*us).0.div_euclid(1000);
+            self.since = Some(self.since.map_or(ms, |since| since.max(ms)));
+        }
+    }
+
+    fn wants_partition(&self, partition: i32) -> bool {
+        self.partitions.iter().all(|bound| bound.admits(partition.into()))
+    }
+
+    /// Whether the executor could want this message: what it would refuse by its place is not
+    /// decoded into columns, so that a message which cannot be can be left out by its offset.
+    fn wants(&self, row: &Row) -> bool {
+        self.wants_partition(row.partition)
+            && self.offsets.iter().all(|bound| bound.admits(row.offset))
+    }
+}
+
+/// Partition → first and last (exclusive) offset to read; partitions with nothing to read are left
+/// out.
+fn resolve(consumer: &Consumer, topic: &str, limits: &Limits) -> Result<BTreeMap<i32, (i64, i64)>> {
+    let cancelled = signals::interrupt_pending;
+    let mut partitions = consumer.partitions(topic, METADATA_TIMEOUT, &cancelled)?;
+    partitions.retain(|p| limits.wants_partition(*p));
+    let mut ranges = BTreeMap::new();
+    for partition in &partitions {
+        let (low, high) = consumer.watermarks(topic, *partition, METADATA_TIMEOUT, &cancelled)?;
+        ranges.insert(*partition, (limits.from.max(low), limits.to.min(high)));
+    }
+    if let Some(since) = limits.since {
+        let found =
+            consumer.offsets_for_time(topic, since, &partitions, METADATA_TIMEOUT, &cancelled)?;
+        for (partition, offset) in found {
+            if let Some((from, to)) = ranges.get_mut(&partition) {
+                // No message as young as that: nothing to read.
+                *from = (*from).max(offset.unwrap_or(*to));
+            }
+        }
+    }
+    ranges.retain(|_, (from, to)| from < to);
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(op: RangeOp, values: &[i64]) -> Bound {
+        Bound { attnum: 1, op, values: values.to_vec() }
+    }
+
+    #[test]
+    fn offsets_narrow_from_both_sides() {
+        let mut limits = Limits::default();
+        limits.offset(&bound(RangeOp::Greater, &[9]));
+        limits.offset(&bound(RangeOp::LessOrEqual, &[19]));
+        assert_eq!((limits.from, limits.to), (10, 20));
+        limits.offset(&bound(RangeOp::Equal, &[12, 15]));
+        assert_eq!((limits.from, limits.to), (12, 16));
+        limits.offset(&bound(RangeOp::Less, &[]));
+        assert_eq!(limits.to, 0);
+    }
+
+    #[test]
+    fn extreme_offsets_do_not_overflow() {
+        let mut limits = Limits::default();
+        limits.offset(&bound(RangeOp::Greater, &[i64::MAX]));
+        limits.offset(&bound(RangeOp::LessOrEqual, &[i64::MAX]));
+        assert_eq!((limits.from, limits.to), (i64::MAX, i64::MAX));
+    }
+
+    #[test]
+    fn partitions_are_chosen_by_every_bound() {
+        let mut limits = Limits::default();
+        limits.partitions.push(bound(RangeOp::Equal, &[1, 2, 5]));
+        limits.partitions.push(bound(RangeOp::Less, &[5]));
+        let chosen: Vec<i32> = (0..8).filter(|p| limits.wants_partition(*p)).collect();
+        assert_eq!(chosen, [1, 2]);
+    }
+
+    #[test]
+    fn timestamps_bound_from_below_only() {
+        let mut limits = Limits::default();
+        limits.timestamp(&bound(RangeOp::Less, &[0]));
+        assert_eq!(limits.since, None);
+        limits.timestamp(&bound(RangeOp::GreaterOrEqual, &[1_500]));
+        assert_eq!(limits.since, Some(946_684_800_001));
+    }
+}

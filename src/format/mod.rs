@@ -1,0 +1,13 @@
+//! Ring 1: bytes to fields. Imports `model::rows` and serde; knows neither PostgreSQL nor Kafka, but
+//! gives byte for byte what PostgreSQL's own functions would give.
+
+pub mod array_literal;
+pub mod headers;
+pub mod json;
+pub mod path;
+mod scan;
+
+pub use array_literal::array_literal;
+pub use headers::headers_json;
+pub use json::JsonDecoder;
+pub use path::{JsonField, Step};

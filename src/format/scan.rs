@@ -1,0 +1,249 @@
+//! JSON's tokens, accepted and refused as PostgreSQL 15 does (`json_lex` in `common/jsonapi.c`):
+//! RFC 8259, nothing more. Functions of bytes that are known to be UTF-8 and a position in them:
+//! without state, positions stay in registers, which is where the speed comes from.
+
+use std::fmt;
+
+/// Why a document is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    Expected(&'static str),
+    Ended,
+    InvalidToken,
+    ControlCharacter(u8),
+    InvalidEscape,
+    InvalidUnicodeEscape,
+    TooDeep(usize),
+    NotUtf8(u8),
+}
+
+/// What is wrong, and at which byte of the document (the first is byte 0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub problem: Problem,
+    pub at: usize,
+}
+
+/// Worded as PostgreSQL's error and its DETAIL, in one line.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SYNTAX: &str = "invalid input syntax for type json";
+        match self.problem {
+            Problem::Expected(what) => write!(f, "{SYNTAX}: expected {what}"),
+            Problem::Ended => write!(f, "{SYNTAX}: the input string ended unexpectedly"),
+            Problem::InvalidToken => write!(f, "{SYNTAX}: invalid token"),
+            Problem::ControlCharacter(byte) => {
+                write!(f, "{SYNTAX}: character with value 0x{byte:02x} must be escaped")
+            }
+            Problem::InvalidEscape => write!(f, "{SYNTAX}: invalid escape sequence"),
+            Problem::InvalidUnicodeEscape => {
+                write!(f, "{SYNTAX}: \"\\u\" must be followed by four hexadecimal digits")
+            }
+            Problem::TooDeep(limit) => write!(f, "json nested deeper than {limit} levels"),
+            Problem::NotUtf8(byte) => {
+                write!(f, "invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}")
+            }
+        }?;
+        write!(f, " at byte {}", self.at)
+    }
+}
+
+pub(super) type Scanned<T> = Result<T, Fault>;
+
+#[cold]
+pub(super) fn fail<T>(problem: Problem, at: usize) -> Scanned<T> {
+    Err(Fault { problem, at })
+}
+
+/// Fails because the token at `at` is not what may stand there.
+#[cold]
+pub(super) fn expected<T>(bytes: &[u8], at: usize, what: &'static str) -> Scanned<T> {
+    let problem = if at < bytes.len() { Problem::Expected(what) } else { Problem::Ended };
+    fail(problem, at)
+}
+
+/// A string token: its bytes between the quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StringToken {
+    pub start: usize,
+    pub end: usize,
+    pub escapes: Escapes,
+}
+
+/// What escapes a string holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Escapes {
+    None,
+    Some,
+    /// At least one that `json_in` accepts and de-escaping refuses.
+    Refused,
+}
+
+impl StringToken {
+    /// Where the next token may begin: behind the closing quote.
+    #[inline]
+    pub fn next(self) -> usize {
+        self.end + 1
+    }
+}
+
+/// The position of the next byte that is not white space.
+#[inline(always)]
+pub(super) fn skip_whitespace(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Reads the string whose opening quote is at `at`.
+#[inline(always)]
+pub(super) fn string(bytes: &[u8], at: usize) -> Scanned<StringToken> {
+    let start = at + 1;
+    let end = next_special(bytes, start);
+    if bytes.get(end) == Some(&b'"') {
+        return Ok(StringToken { start, end, escapes: Escapes::None });
+    }
+    unusual_string(bytes, start, end)
+}
+
+/// Goes on with a string that is not plain text up to its quote.
+#[inline(never)]
+fn unusual_string(bytes: &[u8], start: usize, mut at: usize) -> Scanned<StringToken> {
+    let mut escapes = Escapes::None;
+    loop {
+        at = next_special(bytes, at);
+        match bytes.get(at) {
+            Some(b'"') => {
+                return Ok(StringToken { start, end: at, escapes });
+            }
+            Some(b'\\') => {
+                let (len, char) = escape(bytes, at)?;
+                escapes =
+                    escapes.max(if char.is_some() { Escapes::Some } else { Escapes::Refused });
+                at += len;
+            }
+            Some(&byte) => return fail(Problem::ControlCharacter(byte), at),
+            None => return fail(Problem::Ended, at),
+        }
+    }
+}
+
+/// Reads the number that begins at `at` with a digit or a minus sign; returns its end.
+#[inline]
+pub(super) fn number(bytes: &[u8], at: usize) -> Scanned<usize> {
+    let digits = |mut at: usize| {
+        while let Some(b'0'..=b'9') = bytes.get(at) {
+            at += 1;
+        }
+        at
+    };
+    let whole = if bytes.get(at) == Some(&b'-') { at + 1 } else { at };
+    let mut end = if bytes.get(whole) == Some(&b'0') { whole + 1 } else { digits(whole) };
+    let mut valid = end > whole;
+    if bytes.get(end) == Some(&b'.') {
+        let fraction = end + 1;
+        end = digits(fraction);
+        valid &= end > fraction;
+    }
+    if let Some(b'e' | b'E') = bytes.get(end) {
+        let signed = matches!(bytes.get(end + 1), Some(b'+' | b'-'));
+        let exponent = end + 1 + usize::from(signed);
+        end = digits(exponent);
+        valid &= end > exponent;
+    }
+    if valid && !word_goes_on(bytes, end) { Ok(end) } else { fail(Problem::InvalidToken, at) }
+}
+
+/// Reads `word`, one of true, false and null, at `at`; returns its end.
+#[inline]
+pub(super) fn keyword(bytes: &[u8], at: usize, word: &[u8]) -> Scanned<usize> {
+    let end = at + word.len();
+    if bytes.get(at..end) == Some(word) && !word_goes_on(bytes, end) {
+        Ok(end)
+    } else {
+        fail(Problem::InvalidToken, at)
+    }
+}
+
+/// Whether the token goes on: PostgreSQL takes `12abc` for one wrong token.
+#[inline]
+fn word_goes_on(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at).is_some_and(|&b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80)
+}
+
+/// The position of the next byte that ends a run of plain characters in a string: a quote, a
+/// backslash or a control character; the end when there is none.
+#[inline(always)]
+fn next_special(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // The high bit of each byte that is below `n`, exact up to the lowest such byte: only above it
+    // can the subtraction's borrow spoil others.
+    let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word & (ONES << 7);
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let marks = quote | backslash | below(word, b' ');
+        if marks != 0 {
+            return at + (marks.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while bytes.get(at).is_some_and(|&b| b != b'"' && b != b'\\' && b >= b' ') {
+        at += 1;
+    }
+    at
+}
+
+/// Reads the escape sequence whose backslash is at `at`: its length and what it stands for; None
+/// for what PostgreSQL refuses to de-escape: `\u0000` and surrogates that are no pair.
+fn escape(bytes: &[u8], at: usize) -> Scanned<(usize, Option<char>)> {
+    let char = match bytes.get(at + 1) {
+        Some(&byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
+        Some(b'b') => '\x08',
+        Some(b'f') => '\x0c',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => {
+            let Some(unit) = hex_unit(bytes, at + 2) else {
+                return fail(Problem::InvalidUnicodeEscape, at);
+            };
+            if let (0xD800..=0xDBFF, Some(b"\\u")) = (unit, bytes.get(at + 6..at + 8))
+                && let Some(low @ 0xDC00..=0xDFFF) = hex_unit(bytes, at + 8)
+            {
+                let code = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+                return Ok((12, char::from_u32(code)));
+            }
+            return Ok((6, char::from_u32(unit).filter(|&char| char != '\0')));
+        }
+        Some(_) => return fail(Problem::InvalidEscape, at),
+        None => return fail(Problem::Ended, bytes.len()),
+    };
+    Ok((2, Some(char)))
+}
+
+/// The UTF-16 code unit written as four hexadecimal digits at `at`.
+fn hex_unit(bytes: &[u8], at: usize) -> Option<u32> {
+    let digits = bytes.get(at..at + 4)?;
+    digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))
+}
+
+/// Appends a string's text to `out`, de-escaped. Escapes that PostgreSQL refuses are left out: the
+/// caller has seen them in `escapes` and does not use the text.
+pub(super) fn unescape(bytes: &[u8], string: StringToken, out: &mut Vec<u8>) {
+    let bytes = bytes.get(..string.end).unwrap_or_default();
+    let mut at = string.start;
+    while at < bytes.len() {
+        let stop = next_special(bytes, at);
+        out.extend_from_slice(bytes.get(at..stop).unwrap_or_default());
+        at = stop;
+        if let Ok((len, char)) = escape(bytes, at) {
+            if let Some(char) = char {
+                out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            at += len;
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! librdkafka's and the brokers' error codes as errors with an SQLSTATE.
+
+use crate::error::{Error, SqlState};
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+/// invalid_authorization_specification: the brokers refuse the credentials.
+pub const AUTHENTICATION_FAILED: SqlState = SqlState::new("28000");
+/// system_error: something failed on the Kafka side that may mend by itself.
+const KAFKA_FAILURE: SqlState = SqlState::new("58000");
+
+/// An error as librdkafka reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub code: Code,
+    /// librdkafka's own words; never a property's value.
+    pub text: String,
+}
+
+/// Whether the code says that the brokers do not accept who we are.
+pub fn is_authentication(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState
+    )
+}
+
+/// Whether the code says that no broker can be reached, or that none answers.
+pub fn is_connection(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::Resolve
+            | Code::SSL
+            | Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::MessageTimedOut
+            | Code::RequestTimedOut
+            | Code::NetworkException
+            | Code::BrokerNotAvailable
+            | Code::LeaderNotAvailable
+    )
+}
+
+impl Fault {
+    /// The error for something that failed at `brokers`; `what` is its primary message.
+    pub fn error(&self, what: &str, brokers: &str) -> Error {
+        let reason = self.text.trim_end_matches('.');
+        let detail = format!("Kafka client: {reason}. Brokers: {brokers}.");
+        let error = |state| Error::new(state, what).detail(detail.clone());
+        if is_authentication(self.code) {
+            return error(AUTHENTICATION_FAILED)
+                .hint("Check the security and SASL properties and the credentials.");
+        }
+        if is_connection(self.code) {
+            return error(SqlState::CONNECTION_FAILURE).hint(connection_hint(&self.text));
+        }
+        match self.code {
+            Code::TopicAuthorizationFailed => error(SqlState::INSUFFICIENT_PRIVILEGE)
+                .hint("The Kafka user needs the ACLs Read and Describe on the topic."),
+            Code::GroupAuthorizationFailed => error(SqlState::INSUFFICIENT_PRIVILEGE)
+                .hint("The Kafka user needs the ACL Read on the consumer group."),
+            Code::ClusterAuthorizationFailed => error(SqlState::INSUFFICIENT_PRIVILEGE)
+                .hint("The Kafka user needs the ACL Describe on the cluster."),
+            Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::InvalidTopic => error(SqlState::UNDEFINED_OBJECT)
+                .hint("Check the topic's name, or create the topic: gpss does not create topics."),
+            Code::UnsupportedVersion | Code::UnsupportedFeature | Code::NotImplemented => {
+                error(SqlState::FEATURE_NOT_SUPPORTED)
+            }
+            _ => error(KAFKA_FAILURE),
+        }
+    }
+}
+
+/// The step that fits librdkafka's reason for a failed connection.
+fn connection_hint(reason: &str) -> &'static str {
+    if reason.contains("certificate") || reason.contains("SSL handshake") {
+        "Check security.protocol and the ssl.* properties."
+    } else {
+        "Check that the brokers run and that the database server can reach them."
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+
+    fn error(code: Code, text: &str) -> Error {
+        Fault { code, text: text.into() }.error("cannot read Kafka topic \"t\"", "b:9092")
+    }
+
+    #[test]
+    fn an_unreachable_broker_is_the_environments_fault() {
+        let e = error(Code::AllBrokersDown, "connect to b:9092 failed: Connection refused");
+        assert_eq!(e.sqlstate, SqlState::CONNECTION_FAILURE);
+        assert_eq!(e.class(), Class::Environment);
+        assert_eq!(
+            e.detail.as_deref(),
+            Some("Kafka client: connect to b:9092 failed: Connection refused. Brokers: b:9092.")
+        );
+    }
+
+    #[test]
+    fn what_only_the_user_can_mend_stops_the_job() {
+        for code in [
+            Code::SaslAuthenticationFailed,
+            Code::TopicAuthorizationFailed,
+            Code::UnknownTopicOrPartition,
+            Code::UnsupportedVersion,
+        ] {
+            let e = error(code, "x");
+            assert_eq!(e.class(), Class::Config, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn no_fault_of_kafka_is_ever_a_messages_fault() {
+        for code in [Code::Unknown, Code::KafkaStorageError, Code::BadMessage, Code::SSL] {
+            assert_eq!(error(code, "x").class(), Class::Environment, "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Questions to the brokers, asked in slices of 100 ms so that they can be cancelled.
+//!
+//! librdkafka's admin requests are used because their answer comes to a queue: the blocking calls
+//! would have to be repeated for each slice, and a broker slower than a slice would never answer.
+
+use super::consumer::{Consumer, SLICE, topic_name};
+use super::fault::Fault;
+use super::native::{Answer, EARLIEST, LATEST, Queue};
+use crate::error::{Error, Result, SqlState};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::time::{Duration, Instant};
+
+/// All functions wait for `timeout` at most and look at `cancelled` every 100 ms.
+///
+/// # Errors
+/// 08006 when no broker answers, 28000 when they refuse the credentials, 42501 without the ACL,
+/// 42704 for an unknown topic or partition, 57014 when cancelled.
+impl Consumer {
+    /// The topic's partitions in their order. Never creates the topic.
+    pub fn partitions(
+        &self,
+        topic: &str,
+        timeout: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<i32>> {
+        let name = topic_name(topic)?;
+        let answer = self.ask(
+            timeout,
+            cancelled,
+            |queue| self.session.client.describe_topic(&name, timeout, queue),
+            |answer| match answer {
+                Answer::Partitions(partitions) => Some(partitions),
+                _ => None,
+            },
+        )?;
+        match answer {
+            Ok(mut partitions) => {
+                partitions.sort_unstable();
+                Ok(partitions)
+            }
+            Err(fault) if fault.code == Code::UnknownTopicOrPartition => Err(self.failed(
+                &fault,
+                timeout,
+                &format!("Kafka topic \"{topic}\" does not exist"),
+            )),
+            Err(fault) => {
+                let what = format!("cannot get the partitions of Kafka topic \"{topic}\"");
+                Err(self.failed(&fault, timeout, &what))
+            }
+        }
+    }
+
+    /// A partition's first offset and its end: the last stable offset, unless isolation.level is
+    /// read_uncommitted.
+    pub fn watermarks(
+        &self,
+        topic: &str,
+        partition: i32,
+        timeout: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(i64, i64)> {
+        let offset = |what| -> Result<i64> {
+            let found = self.offsets(topic, &[partition], what, timeout, cancelled)?;
+            Ok(found.first().map_or(0, |(_, offset)| *offset))
+        };
+        Ok((offset(EARLIEST)?, offset(LATEST)?))
+    }
+
+    /// Per partition the offset of the first message that is not older than `ms`, in milliseconds
+    /// since the Unix epoch; None when there is none.
+    pub fn offsets_for_time(
+        &self,
+        topic: &str,
+        ms: i64,
+        partitions: &[i32],
+        timeout: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<(i32, Option<i64>)>> {
+        // Negative times would be taken for EARLIEST and LATEST.
+        let found = self.offsets(topic, partitions, ms.max(0), timeout, cancelled)?;
+        Ok(found.into_iter().map(|(p, offset)| (p, (offset >= 0).then_some(offset))).collect())
+    }
+
+    /// The id of the cluster; None when its brokers have none.
+    pub fn cluster_id(
+        &self,
+        timeout: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<String>> {
+        self.ask(
+            timeout,
+            cancelled,
+            |queue| self.session.client.describe_cluster(timeout, queue),
+            |answer| match answer {
+                Answer::ClusterId(id) => Some(id),
+                _ => None,
+            },
+        )?
+        .map_err(|fault| self.failed(&fault, timeout, "cannot reach the Kafka cluster"))
+    }
+
+    fn offsets(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+        what: i64,
+        timeout: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<(i32, i64)>> {
+        let name = topic_name(topic)?;
+        let client = &self.session.client;
+        let committed = self.reads_committed;
+        let failed = |fault: Fault| {
+            let what = format!("cannot get the offsets of Kafka topic \"{topic}\"");
+            self.failed(&fault, timeout, &what)
+        };
+        let answer = self.ask(
+            timeout,
+            cancelled,
+            |queue| client.list_offsets(&name, partitions, what, committed, timeout, queue),
+            |answer| match answer {
+                Answer::Offsets(offsets) => Some(offsets),
+                _ => None,
+            },
+        )?;
+        let offsets = answer.map_err(failed)?;
+        offsets.into_iter().map(|(p, offset)| Ok((p, offset.map_err(failed)?))).collect()
+    }
+
+    /// Sends a question and waits for the answer that `read` recognises.
+    fn ask<T>(
+        &self,
+        timeout: Duration,
+        cancelled: &dyn Fn() -> bool,
+        send: impl FnOnce(&Queue),
+        read: impl Fn(Answer) -> Option<Result<T, Fault>>,
+    ) -> Result<Result<T, Fault>> {
+        let queue = Queue::new(&self.session.client);
+        send(&queue);
+        // librdkafka keeps the timeout itself, a little late.
+        let deadline = Instant::now() + timeout + SLICE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Some(result) = queue.poll(left.min(SLICE)).and_then(&read) {
+                if result.is_ok() {
+                    self.notices.borrow_mut().connected();
+                }
+                return Ok(result);
+            }
+            self.serve();
+            if let Some(refused) = self.notices.borrow().refused() {
+                return Ok(Err(refused.clone()));
+            }
+            if cancelled() {
+                return Err(Error::new(
+                    SqlState::QUERY_CANCELED,
+                    "canceling the request to Kafka due to user request",
+                ));
+            }
+            if left.is_zero() {
+                return Ok(Err(Fault { code: Code::OperationTimedOut, text: String::new() }));
+            }
+        }
+    }
+
+    /// The error for a failed question. A timeout is explained by what librdkafka last said about
+    /// the connection.
+    fn failed(&self, fault: &Fault, timeout: Duration, what: &str) -> Error {
+        self.serve();
+        if fault.code != Code::OperationTimedOut {
+            return fault.error(what, &self.brokers);
+        }
+        match self.notices.borrow().reason() {
+            Some(reason) => reason.error(what, &self.brokers),
+            None => {
+                let text = format!("No broker answered within {} ms", timeout.as_millis());
+                Fault { code: fault.code, text }.error(what, &self.brokers)
+            }
+        }
+    }
+}

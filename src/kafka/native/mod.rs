@@ -1,0 +1,34 @@
+//! The calls into librdkafka behind safe types; the only folder here with `unsafe`.
+//!
+//! Partitions are read with librdkafka's simple consumer (`rd_kafka_consume_start_queue`): exact
+//! offsets, one queue of our own for all partitions, no consumer group. That queue carries fetched
+//! messages and partition errors only; `rd_kafka_consume_batch_queue` aborts the process on
+//! anything else (rdkafka_msg.c, `rd_kafka_message_get`), so nothing may be forwarded to it.
+//! Logs and client errors come as events from the main queue. The one callback (`client::on_error`)
+//! runs in our own thread while a partition queue is polled.
+//! librdkafka blocks all signals in the threads it makes (rdkafka.c, `rd_kafka_new`;
+//! rdkafka_broker.c, `rd_kafka_broker_add`), so PostgreSQL's handlers never run on them.
+//!
+//! Everything that librdkafka hands over is owned by one type whose drop gives it back, and each
+//! of them keeps the client alive that it belongs to.
+#![allow(unsafe_code)]
+
+mod client;
+mod conf;
+mod event;
+mod message;
+mod queue;
+mod raw;
+mod signals;
+mod topic;
+
+pub use client::{Client, EARLIEST, LATEST};
+pub use conf::{Conf, Refusal};
+pub use event::Answer;
+pub use message::{Record, Taken};
+pub use queue::{Messages, Queue};
+pub use signals::SignalsBlocked;
+pub use topic::Topic;
+
+#[cfg(test)]
+pub use conf::property_names;

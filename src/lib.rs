@@ -1,0 +1,42 @@
+//! gpss: loads Kafka topics into PostgreSQL tables from inside the database, exactly once.
+//! ARCHITECTURE.md has the plan of the house.
+
+#![deny(unsafe_code)]
+
+mod api;
+mod catalog;
+#[allow(unsafe_code)] // exported C symbols
+mod entry;
+mod error;
+mod fdw;
+mod format;
+mod gucs;
+mod install;
+mod kafka;
+mod model;
+#[allow(unsafe_code)]
+mod pg;
+mod worker;
+
+use pgrx::prelude::*;
+
+pgrx::pg_module_magic!();
+
+/// Runs when the library is loaded: at server start with shared_preload_libraries, else at first
+/// use in a session or worker.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    gucs::init();
+    worker::launcher::register();
+}
+
+/// What `cargo pgrx test` asks for.
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec!["shared_preload_libraries = 'gpss'"]
+    }
+}

@@ -1,0 +1,215 @@
+//! Where a start begins to read when it is not to continue: the `reset` argument of `start_job`.
+
+use crate::error::{Error, Result, SqlState};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+const EARLIEST: &str = "earliest";
+const LATEST: &str = "latest";
+
+/// Where one partition begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The oldest message that the broker still has.
+    Earliest,
+    /// Messages produced from now on.
+    Latest,
+    /// The next offset to read; never negative.
+    Offset(i64),
+}
+
+/// Where the job begins.
+///
+/// As JSON: `"earliest"`, `"latest"`, `{"timestamp": <ms>}`, `{"<partition>": <offset>, …}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub enum Reset {
+    Earliest,
+    Latest,
+    /// The first message at or after this time; milliseconds since the Unix epoch, never negative.
+    Timestamp(i64),
+    /// Partitions that are not named continue.
+    Offsets(BTreeMap<i32, Start>),
+}
+
+impl Reset {
+    /// From the text a user writes: a bare `earliest` or `latest` in any case, or JSON.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMETER` for anything else.
+    pub fn parse(text: &str) -> Result<Reset> {
+        let bare = text.trim();
+        // What is not JSON is taken as a JSON string, so that both spellings take one way.
+        let value = serde_json::from_str(bare).unwrap_or_else(|_| Value::from(bare));
+        Reset::try_from(value)
+    }
+
+    /// From milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// A time before 1970: Kafka gives negative numbers a meaning of their own.
+    pub fn timestamp(epoch_ms: i64) -> Result<Reset> {
+        if epoch_ms < 0 {
+            return Err(invalid("the time to start from lies before 1970"));
+        }
+        Ok(Reset::Timestamp(epoch_ms))
+    }
+}
+
+impl TryFrom<Value> for Reset {
+    type Error = Error;
+
+    fn try_from(value: Value) -> Result<Reset> {
+        match value {
+            Value::String(text) => match Start::from_word(&text) {
+                Some(Start::Earliest) => Ok(Reset::Earliest),
+                Some(Start::Latest) => Ok(Reset::Latest),
+                _ => Err(invalid(format!("invalid reset \"{}\"", clip(&text)))),
+            },
+            Value::Object(object) => match object.get("timestamp") {
+                Some(ms) if object.len() == 1 => {
+                    Reset::timestamp(ms.as_i64().ok_or_else(|| {
+                        invalid("the timestamp of a reset must be milliseconds since 1970")
+                    })?)
+                }
+                _ => offsets(object),
+            },
+            _ => Err(invalid("a reset must be a text or a JSON object")),
+        }
+    }
+}
+
+impl From<Reset> for Value {
+    fn from(reset: Reset) -> Value {
+        match reset {
+            Reset::Earliest => EARLIEST.into(),
+            Reset::Latest => LATEST.into(),
+            Reset::Timestamp(ms) => Map::from_iter([("timestamp".to_owned(), ms.into())]).into(),
+            Reset::Offsets(starts) => starts
+                .into_iter()
+                .map(|(partition, start)| (partition.to_string(), start.into()))
+                .collect::<Map<String, Value>>()
+                .into(),
+        }
+    }
+}
+
+impl Start {
+    fn from_word(text: &str) -> Option<Start> {
+        match text.to_ascii_lowercase().as_str() {
+            EARLIEST => Some(Start::Earliest),
+            LATEST => Some(Start::Latest),
+            _ => None,
+        }
+    }
+}
+
+impl From<Start> for Value {
+    fn from(start: Start) -> Value {
+        match start {
+            Start::Earliest => EARLIEST.into(),
+            Start::Latest => LATEST.into(),
+            Start::Offset(offset) => offset.into(),
+        }
+    }
+}
+
+fn offsets(object: Map<String, Value>) -> Result<Reset> {
+    if object.is_empty() {
+        return Err(invalid("the reset names no partition"));
+    }
+    let start = |(key, value): (String, Value)| {
+        let partition = key
+            .parse::<i32>()
+            .ok()
+            // Only the plain spelling: "00" would name partition 0 a second time.
+            .filter(|partition| *partition >= 0 && partition.to_string() == key)
+            .ok_or_else(|| invalid(format!("\"{}\" is not a partition number", clip(&key))))?;
+        let start = match &value {
+            Value::String(text) => Start::from_word(text),
+            number => number.as_i64().filter(|offset| *offset >= 0).map(Start::Offset),
+        };
+        start.map(|start| (partition, start)).ok_or_else(|| {
+            invalid(format!(
+                "partition {partition} must start at an offset, \"{EARLIEST}\" or \"{LATEST}\""
+            ))
+        })
+    };
+    object.into_iter().map(start).collect::<Result<_>>().map(Reset::Offsets)
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(SqlState::INVALID_PARAMETER, message).hint(
+        "Give 'earliest', 'latest', a timestamp, or an object of partitions and offsets \
+         such as {\"0\": 1234, \"1\": \"earliest\"}.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round_trip(reset: &Reset) {
+        let text = serde_json::to_string(reset).unwrap();
+        assert_eq!(serde_json::from_str::<Reset>(&text).unwrap(), *reset);
+        assert_eq!(Reset::parse(&text).unwrap(), *reset);
+    }
+
+    #[test]
+    fn reads_what_users_write() {
+        assert_eq!(Reset::parse(" earliest\n"), Ok(Reset::Earliest));
+        assert_eq!(Reset::parse("LATEST"), Ok(Reset::Latest));
+        assert_eq!(Reset::parse("\"latest\""), Ok(Reset::Latest));
+        assert_eq!(Reset::parse("{\"timestamp\": 1700000000000}"), Reset::timestamp(1700000000000));
+        let starts = BTreeMap::from([(0, Start::Offset(1234)), (1, Start::Earliest)]);
+        assert_eq!(
+            Reset::parse("{\"0\": 1234, \"1\": \"earliest\"}"),
+            Ok(Reset::Offsets(starts.clone()))
+        );
+        round_trip(&Reset::Offsets(starts));
+        round_trip(&Reset::Timestamp(0));
+        round_trip(&Reset::Earliest);
+        round_trip(&Reset::Latest);
+    }
+
+    #[test]
+    fn refuses_the_rest_with_a_hint() {
+        for text in [
+            "",
+            "first",
+            "{}",
+            "[]",
+            "17",
+            "null",
+            "{\"0\": -1}",
+            "{\"0\": 1.5}",
+            "{\"-1\": 1}",
+            "{\"00\": 1}",
+            "{\"a\": 1}",
+            "{\"0\": null}",
+            "{\"0\": \"newest\"}",
+            "{\"timestamp\": -1}",
+            "{\"timestamp\": 1, \"0\": 1}",
+            "{\"0\": 9223372036854775808}",
+        ] {
+            let error = Reset::parse(text).unwrap_err();
+            assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER, "{text}");
+            assert!(error.hint.is_some(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,60}") {
+            if let Ok(reset) = Reset::parse(&text) {
+                round_trip(&reset);
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Who acts, what he may, and acting as somebody else for a while (miscinit.c, acl.c).
+
+use std::ffi::{CStr, CString, c_int};
+use std::ptr;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::error::{Error, SqlState};
+use crate::pg::caught::raise;
+use crate::pg::compat;
+
+/// This extension.
+const EXTENSION: &str = env!("CARGO_PKG_NAME");
+
+/// The role whose privileges count now (`current_user`).
+pub fn current_user() -> Oid {
+    // SAFETY: miscinit.c: reads this process's state.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// The role of the session (`session_user`).
+pub fn session_user() -> Oid {
+    // SAFETY: miscinit.c: reads this process's state.
+    unsafe { pg_sys::GetSessionUserId() }
+}
+
+/// May `member` use the privileges of `role` without SET ROLE? True for superusers.
+pub fn has_privs_of(member: Oid, role: Oid) -> bool {
+    // SAFETY: acl.c.
+    unsafe { pg_sys::has_privs_of_role(member, role) }
+}
+
+/// PostgreSQL's predefined roles that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predefined {
+    /// `pg_read_server_files`
+    ReadServerFiles,
+    /// `pg_execute_server_program`
+    ExecuteServerProgram,
+}
+
+/// Has `member` the privileges of that predefined role? True for superusers.
+pub fn has_privs_of_predefined(member: Oid, role: Predefined) -> bool {
+    has_privs_of(member, compat::predefined_role(role))
+}
+
+/// May the role open a session of its own (LOGIN)? False for one that does not exist.
+pub fn can_login(role: Oid) -> bool {
+    // SAFETY: syscache.c: the tuple is valid until released.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::AUTHOID as c_int;
+        let tuple = pg_sys::SearchSysCache1(cache, Datum::from(role));
+        if tuple.is_null() {
+            return false;
+        }
+        let row = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_authid>();
+        let login = (*row).rolcanlogin;
+        pg_sys::ReleaseSysCache(tuple);
+        login
+    }
+}
+
+/// Has the current user USAGE on the foreign-data wrapper of that name? False if there is none.
+pub fn may_use_wrapper(name: &str) -> bool {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: foreign.c: with missing_ok an unknown name is InvalidOid; the rest as `compat` asks.
+    unsafe {
+        let wrapper = pg_sys::get_foreign_data_wrapper_oid(name.as_ptr(), true);
+        wrapper != pg_sys::InvalidOid && compat::may_use_wrapper(wrapper, current_user())
+    }
+}
+
+/// The extension of that name, if it is installed in this database.
+pub fn extension_oid(name: &str) -> Option<Oid> {
+    extension(name).map(|extension| extension.oid)
+}
+
+struct Extension {
+    oid: Oid,
+    owner: Oid,
+}
+
+/// `pg_extension`'s row of that name.
+fn extension(name: &str) -> Option<Extension> {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: genam.c, table.c: opened, scanned by the name's unique index, closed in this order;
+    // on ERROR the end of the transaction closes. The row is copied before its page is let go.
+    unsafe {
+        let relation = pg_sys::table_open(pg_sys::ExtensionRelationId, ACCESS_SHARE);
+        let mut key = extension_name_key(&name);
+        let index = Oid::from(pg_sys::ExtensionNameIndexId);
+        let scan = pg_sys::systable_beginscan(relation, index, true, ptr::null_mut(), 1, &mut key);
+        let tuple = pg_sys::systable_getnext(scan);
+        let found = (!tuple.is_null()).then(|| {
+            let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_extension>();
+            Extension { oid: row.oid, owner: row.extowner }
+        });
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, ACCESS_SHARE);
+        found
+    }
+}
+
+const ACCESS_SHARE: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+
+fn extension_name_key(name: &CStr) -> pg_sys::ScanKeyData {
+    let mut key = pg_sys::ScanKeyData::default();
+    // SAFETY: scankey.c: fills `key`; `name` outlives the scan, being the caller's argument.
+    unsafe {
+        pg_sys::ScanKeyInit(
+            &mut key,
+            pg_sys::Anum_pg_extension_extname as pg_sys::AttrNumber,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::F_NAMEEQ.into(),
+            Datum::from(name.as_ptr()),
+        );
+    }
+    key
+}
+
+/// Has the current user the rights of this extension's owner?
+pub fn owns_extension() -> bool {
+    extension(EXTENSION).is_some_and(|extension| has_privs_of(current_user(), extension.owner))
+}
+
+/// Acting as another role until dropped; ends with the transaction at the latest.
+///
+/// `SET ROLE` and `SET SESSION AUTHORIZATION` are refused meanwhile, so that code of that role
+/// cannot get back to ours (SECURITY_LOCAL_USERID_CHANGE).
+#[must_use]
+pub struct AsUser {
+    user: Oid,
+    context: c_int,
+    // GUC nesting level, when settings were changed too.
+    level: Option<c_int>,
+}
+
+impl AsUser {
+    /// For code that is that role's own: his statement, his mapping.
+    pub fn role(role: Oid) -> AsUser {
+        AsUser::with(role, 0)
+    }
+
+    /// The same for code that the caller only tries on that role's behalf: it can leave nothing
+    /// behind in the session (SECURITY_RESTRICTED_OPERATION, as REFRESH MATERIALIZED VIEW does).
+    pub fn restricted(role: Oid) -> AsUser {
+        AsUser::with(role, pg_sys::SECURITY_RESTRICTED_OPERATION as c_int)
+    }
+
+    fn with(role: Oid, flags: c_int) -> AsUser {
+        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: miscinit.c: the pair is saved and put back by drop; xact.c puts it back on abort.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+            let local = pg_sys::SECURITY_LOCAL_USERID_CHANGE as c_int;
+            pg_sys::SetUserIdAndSecContext(role, context | local | flags);
+        }
+        AsUser { user, context, level: None }
+    }
+
+    /// As the owner of this extension, for the extension's own statements only.
+    ///
+    /// `search_path` is pinned as in a SECURITY DEFINER function: the caller's could name a schema
+    /// before `pg_catalog` whose `=` then would run with the owner's rights.
+    ///
+    /// Raises: 55000 when the extension is not installed.
+    pub fn extension_owner() -> AsUser {
+        let Some(extension) = extension(EXTENSION) else {
+            let error = Error::new(
+                SqlState::NOT_IN_PREREQUISITE_STATE,
+                "the extension is not installed in this database",
+            );
+            raise(error.hint(format!("Run CREATE EXTENSION {EXTENSION}.")));
+        };
+        let mut guard = AsUser::role(extension.owner);
+        // SAFETY: guc.c, as fmgr_security_definer: a new level, which drop or the end of the
+        // (sub)transaction takes back.
+        unsafe {
+            guard.level = Some(pg_sys::NewGUCNestLevel());
+            pg_sys::set_config_option(
+                c"search_path".as_ptr(),
+                c"pg_catalog, pg_temp".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
+        guard
+    }
+}
+
+impl Drop for AsUser {
+    fn drop(&mut self) {
+        // SAFETY: miscinit.c, guc.c: what the constructor saved. Neither raises here; outside a
+        // transaction its end has done both already.
+        unsafe {
+            if let Some(level) = self.level
+                && pg_sys::IsTransactionState()
+            {
+                pg_sys::AtEOXact_GUC(true, level);
+            }
+            pg_sys::SetUserIdAndSecContext(self.user, self.context);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! ERROR and panic as values, and values as reports: the only place that catches or calls `ereport`.
+//!
+//! Catching rolls nothing back (elog.h: after PG_CATCH the transaction is as broken as the ERROR
+//! left it), so whoever catches ends the transaction or subtransaction next: `tx` and `subtx` do.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::panic::AssertUnwindSafe;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::pg_sys::{self, PgTryBuilder};
+
+use crate::error::{Error, Result, SqlState};
+use crate::pg::activity::c_string;
+
+/// SQLSTATE, packed, of the last report when pgrx's table of codes has no entry for it; else 0.
+///
+/// pgrx turns every code it does not know (a user's `RAISE … USING ERRCODE = 'G0001'`, the codes
+/// added since PostgreSQL 12) into XX000, which would call a bad row a bug. An error context
+/// callback sees the real code while the report is still PostgreSQL's.
+static UNMAPPED_SQLSTATE: AtomicI32 = AtomicI32::new(0);
+
+/// Runs `f`; a PostgreSQL ERROR or a Rust panic inside it becomes `Err`. FATAL is not caught.
+///
+/// The DETAIL is PostgreSQL's own; a panic's is the place it came from. Never a backtrace.
+pub fn caught<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    // SAFETY: elog.h: the callback stack is a list of frames that outlive their stay on it; this
+    // frame is taken off below, and `execute` with `catch_others` returns on every path.
+    let previous = unsafe { pg_sys::error_context_stack };
+    let mut frame = pg_sys::ErrorContextCallback {
+        previous,
+        callback: Some(note_sqlstate),
+        arg: ptr::null_mut(),
+    };
+    // SAFETY: as above; only the main thread gets here (pgrx checks it at each call).
+    unsafe { pg_sys::error_context_stack = &raw mut frame };
+    let outcome =
+        PgTryBuilder::new(AssertUnwindSafe(f)).catch_others(|cause| Err(to_error(cause))).execute();
+    // SAFETY: as above.
+    unsafe { pg_sys::error_context_stack = previous };
+    outcome
+}
+
+/// Raises: the error, as ERROR with its SQLSTATE, message, DETAIL and HINT.
+///
+/// A code unknown to pgrx's table reaches the client as P0001 (`caught` still sees the real one).
+pub fn raise(error: Error) -> ! {
+    let packed = pack(error.sqlstate);
+    let mut code = PgSqlErrorCode::from(packed);
+    let known = is_mapped(packed);
+    if !known {
+        code = PgSqlErrorCode::ERRCODE_RAISE_EXCEPTION;
+    }
+    UNMAPPED_SQLSTATE.store(if known { 0 } else { packed }, Ordering::Relaxed);
+    let mut report = ErrorReport::new(code, error.message, "gpss");
+    if let Some(detail) = error.detail {
+        report = report.set_detail(detail);
+    }
+    if let Some(hint) = error.hint {
+        report = report.set_hint(hint);
+    }
+    report.report(pgrx::PgLogLevel::ERROR);
+    unreachable!("an ERROR does not return")
+}
+
+/// Where a message that is not an error goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Server log, at `log_min_messages = debug1`.
+    Debug,
+    /// Server log.
+    Log,
+    /// The client.
+    Notice,
+    /// The client and the server log.
+    Warning,
+}
+
+/// A line for the server log. Raises: a pending cancel (`errfinish` checks for interrupts).
+pub fn log(message: impl Into<String>) {
+    emit(Level::Log, None, &message.into(), None, None);
+}
+
+/// A line for the server log at `log_min_messages = debug1`. Raises: a pending cancel.
+pub fn debug(message: impl Into<String>) {
+    emit(Level::Debug, None, &message.into(), None, None);
+}
+
+/// A message for the client. Raises: a pending cancel.
+pub fn notice(message: impl Into<String>) {
+    emit(Level::Notice, None, &message.into(), None, None);
+}
+
+/// A warning for client and server log. Raises: a pending cancel.
+pub fn warning(message: impl Into<String>) {
+    emit(Level::Warning, None, &message.into(), None, None);
+}
+
+/// A whole report (SQLSTATE, message, DETAIL, HINT) at a level below ERROR. Raises: a pending cancel.
+pub fn report(level: Level, error: &Error) {
+    let (detail, hint) = (error.detail.as_deref(), error.hint.as_deref());
+    emit(level, Some(error.sqlstate), &error.message, detail, hint);
+}
+
+// pgrx reports below ERROR without a guard, although `errfinish` ends in CHECK_FOR_INTERRUPTS: a
+// pending cancel would jump over every Rust frame. These are called inside a guard of our own.
+unsafe extern "C-unwind" {
+    fn errstart(elevel: c_int, domain: *const c_char) -> bool;
+    fn errcode(sqlerrcode: c_int) -> c_int;
+    fn errmsg_internal(fmt: *const c_char, ...) -> c_int;
+    fn errdetail_internal(fmt: *const c_char, ...) -> c_int;
+    fn errhint(fmt: *const c_char, ...) -> c_int;
+    fn errfinish(filename: *const c_char, lineno: c_int, funcname: *const c_char);
+    fn geterrcode() -> c_int;
+}
+
+/// Text is never a format: it always travels as the argument of this one.
+const AS_IS: &CStr = c"%s";
+
+fn emit(
+    level: Level,
+    state: Option<SqlState>,
+    message: &str,
+    detail: Option<&str>,
+    hint: Option<&str>,
+) {
+    let (message, detail, hint) = (c_string(message), detail.map(c_string), hint.map(c_string));
+    let elevel = level.elevel();
+    let start = || {
+        // SAFETY: elog.c: errstart opens the report that the calls below fill and close.
+        unsafe { errstart(elevel, ptr::null()) }
+    };
+    let finish = || {
+        // SAFETY: elog.c: between errstart = true and errfinish; the strings outlive the call.
+        unsafe {
+            state.map(|state| errcode(pack(state)));
+            errmsg_internal(AS_IS.as_ptr(), message.as_ptr());
+            detail.as_ref().map(|text| errdetail_internal(AS_IS.as_ptr(), text.as_ptr()));
+            hint.as_ref().map(|text| errhint(AS_IS.as_ptr(), text.as_ptr()));
+            errfinish(c"caught.rs".as_ptr(), 0, c"emit".as_ptr());
+        }
+    };
+    // SAFETY: ffi.rs of pgrx: main thread, and nothing with a destructor is made inside.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            if start() {
+                finish();
+            }
+        });
+    }
+}
+
+impl Level {
+    fn elevel(self) -> c_int {
+        let level = match self {
+            Level::Debug => pgrx::PgLogLevel::DEBUG1,
+            Level::Log => pgrx::PgLogLevel::LOG,
+            Level::Notice => pgrx::PgLogLevel::NOTICE,
+            Level::Warning => pgrx::PgLogLevel::WARNING,
+        };
+        level as c_int
+    }
+}
+
+unsafe extern "C-unwind" fn note_sqlstate(_arg: *mut c_void) {
+    // SAFETY: elog.h: geterrcode may be called in an error context callback, and only there.
+    let packed = unsafe { geterrcode() };
+    let unmapped = if is_mapped(packed) { 0 } else { packed };
+    UNMAPPED_SQLSTATE.store(unmapped, Ordering::Relaxed);
+}
+
+fn is_mapped(packed: i32) -> bool {
+    PgSqlErrorCode::from(packed) as i32 == packed
+}
+
+fn to_error(cause: CaughtError) -> Error {
+    let unmapped = UNMAPPED_SQLSTATE.swap(0, Ordering::Relaxed);
+    let (report, place) = match cause {
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => (report, None),
+        CaughtError::RustPanic { ereport, .. } => {
+            let place = format!("panicked at {}:{}", ereport.file(), ereport.line_number());
+            (ereport, Some(place))
+        }
+    };
+    let code = report.sql_error_code();
+    let hidden = matches!(
+        code,
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR | PgSqlErrorCode::ERRCODE_RAISE_EXCEPTION
+    );
+    let packed = if hidden && unmapped != 0 { unmapped } else { code as i32 };
+    Error {
+        sqlstate: unpack(packed),
+        message: storable(report.message()),
+        detail: place.or_else(|| report.detail().map(storable)),
+        hint: report.hint().map(storable),
+    }
+}
+
+/// pgrx takes the text for UTF-8. In a database of another encoding what is none has become
+/// U+FFFD, which that encoding lacks: the text could not even be stored.
+fn storable(text: &str) -> String {
+    text.replace('\u{fffd}', "?")
+}
+
+/// MAKE_SQLSTATE of elog.h: six bits a character, the first one lowest.
+fn pack(state: SqlState) -> i32 {
+    state
+        .0
+        .iter()
+        .rev()
+        .fold(0, |packed, &c| (packed << 6) | i32::from(c.wrapping_sub(b'0') & 0x3f))
+}
+
+/// unpack_sql_state of elog.c.
+fn unpack(packed: i32) -> SqlState {
+    let mut state = [b'0'; 5];
+    for (at, c) in state.iter_mut().enumerate() {
+        // Six bits fit a byte.
+        *c += ((packed >> (6 * at)) & 0x3f) as u8;
+    }
+    SqlState(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstate_survives_packing() {
+        for code in ["00000", "22P02", "HV00D", "XX000", "ZZZZZ", "G0001"] {
+            assert_eq!(unpack(pack(SqlState::new(code))), SqlState::new(code));
+        }
+        assert_eq!(pack(SqlState::INTERNAL), PgSqlErrorCode::ERRCODE_INTERNAL_ERROR as i32);
+    }
+
+    #[test]
+    fn a_users_own_code_is_not_mapped() {
+        assert!(is_mapped(pack(SqlState::INVALID_TEXT)));
+        assert!(is_mapped(pack(SqlState::INTERNAL)));
+        assert!(!is_mapped(pack(SqlState::new("G0001"))));
+    }
+}

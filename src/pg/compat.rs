@@ -1,0 +1,166 @@
+//! The only place for differences between PostgreSQL versions.
+
+use std::ffi::c_int;
+
+use pgrx::pg_sys;
+
+use crate::pg::acl::Predefined;
+use crate::pg::datum::ColumnType;
+
+/// Installs a signal handler (`pqsignal`; 18 renamed the backend's to `pqsignal_be`).
+pub(super) fn set_handler(signal: c_int, handler: unsafe extern "C-unwind" fn(c_int)) {
+    // SAFETY: pqsignal.c: sigaction with a function that keeps to async-signal-safe calls.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(signal, Some(handler));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(signal, Some(handler));
+    }
+}
+
+/// A path for the whole base relation, without pathkeys, parameters or private data.
+///
+/// # Safety
+/// `root` and `rel` are the planner's, inside GetForeignPaths.
+pub(super) unsafe fn create_foreignscan_path(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    rows: f64,
+    startup_cost: pg_sys::Cost,
+    total_cost: pg_sys::Cost,
+) -> *mut pg_sys::ForeignPath {
+    // SAFETY: pathnode.c: by the contract; null stands for the default of each of the rest.
+    unsafe {
+        pg_sys::create_foreignscan_path(
+            root,
+            rel,
+            std::ptr::null_mut(),
+            rows,
+            #[cfg(feature = "pg18")]
+            0, // disabled_nodes
+            startup_cost,
+            total_cost,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            std::ptr::null_mut(), // fdw_restrictinfo
+            std::ptr::null_mut(),
+        )
+    }
+}
+
+/// The role whose privileges and user mapping a foreign scan of a base relation uses.
+///
+/// # Safety
+/// `node` is an initialised ForeignScanState.
+pub(super) unsafe fn check_as_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
+    // SAFETY: execnodes.h: a node has its plan and its EState; a base relation's scanrelid is an
+    // index, from 1, into the range table.
+    unsafe {
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
+        #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+        let user = (*plan).checkAsUser;
+        #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
+        let user = {
+            let table = (*(*node).ss.ps.state).es_range_table;
+            let table = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg(table);
+            let entry = table.get_ptr(((*plan).scan.scanrelid as usize).saturating_sub(1));
+            entry.map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
+        };
+        if user == pg_sys::InvalidOid { pg_sys::GetUserId() } else { user }
+    }
+}
+
+/// Type and type modifier of attribute `index`, from 0.
+///
+/// # Safety
+/// `descriptor` is live and has that attribute.
+pub(super) unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, index: usize) -> ColumnType {
+    // SAFETY: tupdesc.h: by the contract; 18 has the full attributes behind the compact ones.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let attribute = (*descriptor).attrs.as_ptr().add(index);
+        #[cfg(feature = "pg18")]
+        let attribute = {
+            let compact = (*descriptor).compact_attrs.as_ptr();
+            let full = compact.add((*descriptor).natts as usize);
+            full.cast::<pg_sys::FormData_pg_attribute>().add(index)
+        };
+        ColumnType { oid: (*attribute).atttypid, typmod: (*attribute).atttypmod }
+    }
+}
+
+/// The text of a String node.
+///
+/// # Safety
+/// `node` is a live String node.
+pub(super) unsafe fn string_value(node: *mut pg_sys::Node) -> *const std::ffi::c_char {
+    // SAFETY: value.h: by the contract.
+    unsafe {
+        #[cfg(any(feature = "pg13", feature = "pg14"))]
+        let text = (*node.cast::<pg_sys::Value>()).val.str_;
+        #[cfg(not(any(feature = "pg13", feature = "pg14")))]
+        let text = (*node.cast::<pg_sys::String>()).sval;
+        text
+    }
+}
+
+/// The OID of a predefined role (14 renamed the symbols).
+pub(super) fn predefined_role(role: Predefined) -> pg_sys::Oid {
+    #[cfg(feature = "pg13")]
+    let oid = match role {
+        Predefined::ReadServerFiles => pg_sys::DEFAULT_ROLE_READ_SERVER_FILES,
+        Predefined::ExecuteServerProgram => pg_sys::DEFAULT_ROLE_EXECUTE_SERVER_PROGRAM,
+    };
+    #[cfg(not(feature = "pg13"))]
+    let oid = match role {
+        Predefined::ReadServerFiles => pg_sys::ROLE_PG_READ_SERVER_FILES,
+        Predefined::ExecuteServerProgram => pg_sys::ROLE_PG_EXECUTE_SERVER_PROGRAM,
+    };
+    oid.into()
+}
+
+/// Has `role` USAGE on the foreign-data wrapper? (16 has one function for all kinds of object.)
+///
+/// # Safety
+/// In a transaction; raises for an OID that is none of a wrapper.
+pub(super) unsafe fn may_use_wrapper(wrapper: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    let usage = pg_sys::ACL_USAGE as pg_sys::AclMode;
+    // SAFETY: aclchk.c: by the contract.
+    let result = unsafe {
+        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        let result = pg_sys::pg_foreign_data_wrapper_aclcheck(wrapper, role, usage);
+        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        let result = {
+            let class = pg_sys::ForeignDataWrapperRelationId;
+            pg_sys::object_aclcheck(class, wrapper, role, usage)
+        };
+        result
+    };
+    result == pg_sys::AclResult::ACLCHECK_OK
+}
+
+/// What a worker passes when it connects as a role: 17 can let in roles without LOGIN.
+pub(super) const CONNECT_FLAGS: u32 = {
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    let flags = pg_sys::BGWORKER_BYPASS_ROLELOGINCHECK;
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    let flags = 0;
+    flags
+};
+
+/// Does the entry of the process array belong to a background worker? (18 replaced the flag.)
+///
+/// # Safety
+/// `proc` is an entry of the process array.
+pub(super) unsafe fn is_background_worker(proc: *mut pg_sys::PGPROC) -> bool {
+    // SAFETY: proc.h: by the contract.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let is_worker = (*proc).isBackgroundWorker;
+        #[cfg(feature = "pg18")]
+        let is_worker = !(*proc).isRegularBackend;
+        is_worker
+    }
+}

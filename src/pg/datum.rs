@@ -1,0 +1,210 @@
+//! Text into datums: plain varlena, and through a column's input function as COPY does.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use pgrx::pg_sys::{self, Datum};
+use pgrx::varlena::set_varsize_4b;
+
+use crate::error::{Error, Result, SqlState};
+use crate::pg::mcx::Mcx;
+
+/// MaxAllocSize of memutils.h: the largest varlena.
+const MAX_VARLENA: usize = 0x3fff_ffff;
+
+const OUT_OF_MEMORY: SqlState = SqlState::new("53200");
+const PROGRAM_LIMIT_EXCEEDED: SqlState = SqlState::new("54000");
+
+/// Is the database's encoding UTF-8, or none (SQL_ASCII), so that UTF-8 text goes in as it is?
+pub fn server_is_utf8() -> bool {
+    // SAFETY: mbutils.c: reads this process's setting.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() } as u32;
+    matches!(encoding, pg_sys::pg_enc::PG_UTF8 | pg_sys::pg_enc::PG_SQL_ASCII)
+}
+
+/// A `text` datum in the current memory context: one allocation, none guarded.
+///
+/// Errors: 22021 for a NUL or, when the database is not UTF-8, 22P05 for a character it lacks;
+/// 54000 above 1 GB; 53200.
+pub fn text(text: &str) -> Result<Datum> {
+    varlena(&to_server(text)?)
+}
+
+/// As `text`, for bytes that claim to be UTF-8. Errors: 22021 when they are not, and as `text`.
+pub fn text_from_bytes(bytes: &[u8]) -> Result<Datum> {
+    text(valid_utf8(bytes)?)
+}
+
+/// A `bytea` datum in the current memory context. Errors: 54000 above 1 GB; 53200.
+pub fn bytea(bytes: &[u8]) -> Result<Datum> {
+    varlena(bytes)
+}
+
+fn valid_utf8(bytes: &[u8]) -> Result<&str> {
+    str::from_utf8(bytes)
+        .map_err(|error| invalid_utf8(bytes.get(error.valid_up_to()..).unwrap_or_default()))
+}
+
+/// What PostgreSQL's own check says (`report_invalid_encoding`): the bytes of one character.
+fn invalid_utf8(rest: &[u8]) -> Error {
+    let length = match rest.first() {
+        Some(0xc0..=0xdf) => 2,
+        Some(0xe0..=0xef) => 3,
+        Some(0xf0..=0xf7) => 4,
+        _ => 1,
+    };
+    let bytes: Vec<String> = rest.iter().take(length).map(|byte| format!("0x{byte:02x}")).collect();
+    Error::new(
+        SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+        format!("invalid byte sequence for encoding \"UTF8\": {}", bytes.join(" ")),
+    )
+}
+
+unsafe extern "C-unwind" {
+    // Without pgrx's guard: with MCXT_ALLOC_NO_OOM and a size within MaxAllocSize it never raises.
+    fn MemoryContextAllocExtended(
+        context: pg_sys::MemoryContext,
+        size: usize,
+        flags: c_int,
+    ) -> *mut c_void;
+}
+
+fn varlena(bytes: &[u8]) -> Result<Datum> {
+    let size = bytes.len() + pg_sys::VARHDRSZ;
+    if size > MAX_VARLENA {
+        let error = Error::new(PROGRAM_LIMIT_EXCEEDED, "a value is too long for a column");
+        return Err(error.detail(format!("It has {} bytes.", bytes.len())));
+    }
+    // SAFETY: mcxt.c: the size is checked above, NO_OOM returns null instead of raising.
+    let start = unsafe {
+        let flags = pg_sys::MCXT_ALLOC_NO_OOM as c_int;
+        MemoryContextAllocExtended(pg_sys::CurrentMemoryContext, size, flags)
+    };
+    if start.is_null() {
+        return Err(Error::new(OUT_OF_MEMORY, "out of memory"));
+    }
+    // SAFETY: postgres.h (varlena): `size` bytes, aligned for any type, header first; size < 1 GB.
+    unsafe {
+        set_varsize_4b(start.cast(), size as i32);
+        let data = start.cast::<u8>().add(pg_sys::VARHDRSZ);
+        data.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+    }
+    Ok(Datum::from(start))
+}
+
+/// Text in the database's encoding, refused when it holds a NUL.
+///
+/// Errors: 22021, 22P05. Raises: what a conversion function may raise.
+pub(super) fn to_server(text: &str) -> Result<Cow<'_, [u8]>> {
+    if text.as_bytes().contains(&0) {
+        return Err(invalid_utf8(&[0]));
+    }
+    if server_is_utf8() || text.is_ascii() {
+        return Ok(Cow::Borrowed(text.as_bytes()));
+    }
+    let length = c_int::try_from(text.len())
+        .map_err(|_| Error::new(PROGRAM_LIMIT_EXCEEDED, "a value is too long for a column"))?;
+    // SAFETY: mbutils.c: returns its argument when it converted nothing, else a NUL-terminated
+    // palloc'd string, which is copied here and goes with its context.
+    let converted = unsafe {
+        let source = text.as_ptr().cast::<c_char>();
+        let target = pg_sys::pg_any_to_server(source, length, pg_sys::pg_enc::PG_UTF8 as c_int);
+        if target.cast_const() == source {
+            return Ok(Cow::Borrowed(text.as_bytes()));
+        }
+        CStr::from_ptr(target).to_bytes().to_vec()
+    };
+    Ok(Cow::Owned(converted))
+}
+
+/// Text of the database's encoding as Rust's; bytes that are no text (SQL_ASCII) are replaced.
+pub(super) fn from_server(text: &CStr) -> String {
+    let bytes = text.to_bytes();
+    if server_is_utf8() || bytes.is_ascii() {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    let Ok(length) = c_int::try_from(bytes.len()) else {
+        return String::from_utf8_lossy(bytes).into_owned();
+    };
+    // SAFETY: mbutils.c: as pg_any_to_server, the other way.
+    let converted = unsafe {
+        let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
+        CStr::from_ptr(pg_sys::pg_server_to_any(text.as_ptr(), length, utf8))
+    };
+    String::from_utf8_lossy(converted.to_bytes()).into_owned()
+}
+
+/// A column's type, as far as its input function needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnType {
+    pub oid: pg_sys::Oid,
+    /// `atttypmod`: -1 for none.
+    pub typmod: i32,
+}
+
+/// The input functions of a row's columns, each looked up at its first use.
+pub struct Inputs {
+    columns: Vec<(ColumnType, Option<Input>)>,
+    // The NUL-terminated copy that input functions want; kept to be reused.
+    buffer: Vec<u8>,
+    // fn_mcxt: what functions cache in fn_extra. Ends after them, being declared after them.
+    context: Mcx,
+}
+
+struct Input {
+    // Boxed: functions keep the address of their FmgrInfo.
+    function: Box<pg_sys::FmgrInfo>,
+    io_param: pg_sys::Oid,
+    typmod: i32,
+}
+
+impl Inputs {
+    /// Raises: 53200.
+    pub fn new(columns: &[ColumnType]) -> Inputs {
+        let context = Mcx::new(c"gpss input functions");
+        let columns = columns.iter().map(|column| (*column, None)).collect();
+        Inputs { columns, buffer: Vec::new(), context }
+    }
+
+    /// The datum that `value` has in column `index` (from 0), in the current memory context; an
+    /// SQL NULL goes through the function too, because a domain may refuse it.
+    ///
+    /// Errors: 22021 for a NUL or bytes that are not UTF-8, 22P05 for a character that the server's
+    /// encoding lacks. Raises: what the type says of the value; 42883 for a type without input
+    /// function.
+    pub fn call(&mut self, index: usize, value: Option<&[u8]>) -> Result<Option<Datum>> {
+        let Inputs { columns, buffer, context } = self;
+        let Some((column, input)) = columns.get_mut(index) else {
+            return Err(Error::new(SqlState::INTERNAL, format!("there is no column {index}")));
+        };
+        let Input { function, io_param, typmod } =
+            input.get_or_insert_with(|| Input::new(*column, context));
+        let text = match value {
+            None => std::ptr::null_mut(),
+            Some(bytes) => {
+                buffer.clear();
+                buffer.extend_from_slice(&to_server(valid_utf8(bytes)?)?);
+                buffer.push(0);
+                buffer.as_mut_ptr().cast::<c_char>()
+            }
+        };
+        // SAFETY: fmgr.c: the string is NUL-terminated and outlives the call, null stands for NULL;
+        // the FmgrInfo was filled by fmgr_info_cxt.
+        let datum = unsafe { pg_sys::InputFunctionCall(&mut **function, text, *io_param, *typmod) };
+        Ok(value.map(|_| datum))
+    }
+}
+
+impl Input {
+    fn new(column: ColumnType, context: &Mcx) -> Input {
+        let mut function = Box::new(pg_sys::FmgrInfo::default());
+        let (mut oid, mut io_param) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+        // SAFETY: lsyscache.c, fmgr.c: in a transaction (else they raise); the FmgrInfo does not
+        // move any more, and its context outlives it (`Inputs`).
+        unsafe {
+            pg_sys::getTypeInputInfo(column.oid, &mut oid, &mut io_param);
+            pg_sys::fmgr_info_cxt(oid, &mut *function, context.as_ptr());
+        }
+        Input { function, io_param, typmod: column.typmod }
+    }
+}

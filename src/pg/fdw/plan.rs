@@ -1,0 +1,455 @@
+//! Planning of a foreign scan: which JSON expressions and which bounds the source takes over.
+//!
+//! A pushed-down expression becomes an entry of `fdw_scan_tlist`; set_foreignscan_references
+//! (setrefs.c) then replaces it wherever the plan uses it by a scan column. Every live column is
+//! in that list too, because a node above the scan may ask for the whole column.
+
+use super::{ForeignSource, RangeOp, Table};
+use pgrx::prelude::*;
+use pgrx::{PgList, pg_sys};
+use serde::{Deserialize, Serialize};
+use std::ffi::CString;
+
+/// One operator application in a chain over a json column, innermost first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JsonCall {
+    /// `-> 'k'`: json_object_field
+    Field(String),
+    /// `->> 'k'`: json_object_field_text
+    FieldText(String),
+    /// `#> '{a,b}'`: json_extract_path
+    Path(Vec<String>),
+    /// `#>> '{a,b}'`: json_extract_path_text
+    PathText(Vec<String>),
+}
+
+/// What a column of the scan's own row type is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ScanColumn {
+    Attribute(i16),
+    Json { attnum: i16, calls: Vec<JsonCall> },
+}
+
+/// A bound; its value is the expression of the same position in `fdw_exprs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RangeClause {
+    pub attnum: i16,
+    pub op: RangeOp,
+    /// The value's type: an integer type, timestamptz, or an array of int4 or int8 (`= ANY`).
+    pub type_oid: u32,
+    /// The expression as EXPLAIN prints it.
+    pub text: String,
+}
+
+/// `fdw_private`: one String node holding this as JSON, so that copyObject and plan caching work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Private {
+    /// Empty: the scan's row type is the table's.
+    pub columns: Vec<ScanColumn>,
+    /// Attributes of the table that somebody reads; the plan's target list may name more of them
+    /// (a physical target list, use_physical_tlist in createplan.c). None: all.
+    pub needed: Option<Vec<i16>>,
+    pub ranges: Vec<RangeClause>,
+}
+
+/// Rows assumed of a topic: its size is known only to the broker, which planning does not ask.
+const ASSUMED_ROWS: f64 = 1000.0;
+/// Cost of contacting the broker, and of a message, in PostgreSQL's units (seq_page_cost = 1).
+const STARTUP_COST: f64 = 1000.0;
+const ROW_COST: f64 = 0.05;
+
+#[pg_guard]
+pub(super) unsafe extern "C-unwind" fn get_foreign_rel_size(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    _relid: pg_sys::Oid,
+) {
+    // SAFETY: the planner passes live structures; baserestrictinfo is a list of RestrictInfo.
+    unsafe {
+        let selectivity = pg_sys::clauselist_selectivity(
+            root,
+            (*rel).baserestrictinfo,
+            0,
+            pg_sys::JoinType::JOIN_INNER,
+            std::ptr::null_mut(),
+        );
+        (*rel).rows = (ASSUMED_ROWS * selectivity).max(1.0);
+    }
+}
+
+#[pg_guard]
+pub(super) unsafe extern "C-unwind" fn get_foreign_paths(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    _relid: pg_sys::Oid,
+) {
+    // SAFETY: the planner passes live structures; the path is allocated in the planner's context.
+    unsafe {
+        let rows = (*rel).rows;
+        let total = STARTUP_COST + ASSUMED_ROWS * ROW_COST;
+        let path = crate::pg::compat::create_foreignscan_path(root, rel, rows, STARTUP_COST, total);
+        pg_sys::add_path(rel, path.cast());
+    }
+}
+
+#[pg_guard]
+pub(super) unsafe extern "C-unwind" fn get_foreign_plan<S: ForeignSource>(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    relid: pg_sys::Oid,
+    _best_path: *mut pg_sys::ForeignPath,
+    tlist: *mut pg_sys::List,
+    scan_clauses: *mut pg_sys::List,
+    outer_plan: *mut pg_sys::Plan,
+) -> *mut pg_sys::ForeignScan {
+    let table = Table::load(relid);
+    // SAFETY: root, rel and the lists are the planner's, alive for the whole of planning; what is
+    // put into the plan is made of fresh or copied nodes.
+    unsafe {
+        let clauses = pg_sys::extract_actual_clauses(scan_clauses, false);
+        let scan_relid = (*rel).relid;
+        let mut private = Private::default();
+        let mut scan_tlist = PgList::<pg_sys::TargetEntry>::new();
+
+        let read = attributes_read(root, rel, tlist, clauses);
+        let found = if read.iter().any(|attno| *attno <= 0) {
+            // A custom row type has neither system columns nor a whole-row Var.
+            vec![]
+        } else {
+            let mut finder =
+                Finder { scan_relid: scan_relid as i32, attnums: vec![], found: vec![] };
+            finder.attnums = table
+                .columns
+                .iter()
+                .filter(|c| c.type_oid == pg_sys::JSONOID && S::delivers_json(&table, c))
+                .map(|c| c.attnum)
+                .collect();
+            finder.search((*root).processed_tlist.cast());
+            finder.search(clauses.cast());
+            finder.found
+        };
+        if !found.is_empty() {
+            for column in &table.columns {
+                let var = pg_sys::makeVar(
+                    scan_relid as _,
+                    column.attnum,
+                    column.type_oid,
+                    column.typmod,
+                    // The column's own, which may differ from its type's: setrefs compares it.
+                    attribute_collation(relid, column.attnum),
+                    0,
+                );
+                append_entry(&mut scan_tlist, var.cast());
+                private.columns.push(ScanColumn::Attribute(column.attnum));
+            }
+            for (node, attnum, calls) in found {
+                append_entry(&mut scan_tlist, pg_sys::copyObjectImpl(node.cast()).cast());
+                private.columns.push(ScanColumn::Json { attnum, calls });
+            }
+        }
+
+        if !read.contains(&0) {
+            private.needed = Some(read);
+        }
+
+        let bounded: Vec<i16> =
+            table.columns.iter().filter(|c| S::bounds(c)).map(|c| c.attnum).collect();
+        let mut exprs = PgList::<pg_sys::Node>::new();
+        for clause in PgList::<pg_sys::Node>::from_pg(clauses).iter_ptr() {
+            if let Some((range, value)) = range_clause(clause, scan_relid as i32, &bounded) {
+                private.ranges.push(range);
+                exprs.push(pg_sys::copyObjectImpl(value.cast()).cast());
+            }
+        }
+
+        let text = serde_json::to_string(&private).unwrap_or_default();
+        let text = CString::new(text).unwrap_or_default();
+        let mut fdw_private = PgList::<pg_sys::Node>::new();
+        fdw_private.push(pg_sys::makeString(pg_sys::pstrdup(text.as_ptr())).cast());
+
+        pg_sys::make_foreignscan(
+            tlist,
+            clauses,
+            scan_relid,
+            exprs.into_pg(),
+            fdw_private.into_pg(),
+            scan_tlist.into_pg(),
+            std::ptr::null_mut(),
+            outer_plan,
+        )
+    }
+}
+
+/// # Safety
+/// `expr` is a node that may be put into the plan.
+unsafe fn append_entry(list: &mut PgList<pg_sys::TargetEntry>, expr: *mut pg_sys::Expr) {
+    let position = list.len() as i16 + 1;
+    // SAFETY: makeTargetEntry only builds a node around `expr`.
+    list.push(unsafe { pg_sys::makeTargetEntry(expr, position, std::ptr::null_mut(), false) });
+}
+
+/// # Safety
+/// The relation exists and is locked by the planner.
+unsafe fn attribute_collation(relid: pg_sys::Oid, attnum: i16) -> pg_sys::Oid {
+    let mut type_oid = pg_sys::InvalidOid;
+    let mut typmod = 0;
+    let mut collation = pg_sys::InvalidOid;
+    // SAFETY: a syscache lookup that raises when the attribute is missing.
+    unsafe {
+        pg_sys::get_atttypetypmodcoll(relid, attnum, &mut type_oid, &mut typmod, &mut collation);
+    }
+    collation
+}
+
+/// Attributes of the relation that the query reads above the scan or in its conditions: 0 for the
+/// whole row, negative for system columns.
+///
+/// # Safety
+/// The arguments are those of GetForeignPlan.
+unsafe fn attributes_read(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    tlist: *mut pg_sys::List,
+    clauses: *mut pg_sys::List,
+) -> Vec<i16> {
+    // SAFETY: attr_needed has an entry for each attribute from min_attr to max_attr (relnode.c),
+    // and stays empty for child relations, whose target says it; pull_varattnos adds
+    // FirstLowInvalidHeapAttributeNumber as an offset to each member.
+    unsafe {
+        let mut attnos = std::ptr::null_mut();
+        let target = (*(*rel).reltarget).exprs;
+        // A target list with expressions is exact; one of bare columns may be a physical one.
+        let exact = PgList::<pg_sys::TargetEntry>::from_pg(tlist)
+            .iter_ptr()
+            .any(|entry| (*(*entry).expr.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_Var);
+        let tlist = if exact { tlist } else { std::ptr::null_mut() };
+        for list in [target, clauses, (*root).processed_tlist, tlist] {
+            pg_sys::pull_varattnos(list.cast(), (*rel).relid, &mut attnos);
+        }
+        let offset = pg_sys::FirstLowInvalidHeapAttributeNumber;
+        let mut read = vec![];
+        let mut member = pg_sys::bms_next_member(attnos, -1);
+        while member >= 0 {
+            read.push((member + offset) as i16);
+            member = pg_sys::bms_next_member(attnos, member);
+        }
+        let above = ((*rel).min_attr..=(*rel).max_attr).filter(|attno| {
+            !(*(*rel).attr_needed.add((attno - (*rel).min_attr) as usize)).is_null()
+        });
+        read.extend(above);
+        read
+    }
+}
+
+/// Collects the distinct JSON expressions over the source's columns.
+struct Finder {
+    scan_relid: i32,
+    attnums: Vec<i16>,
+    found: Vec<(*mut pg_sys::Node, i16, Vec<JsonCall>)>,
+}
+
+impl Finder {
+    /// # Safety
+    /// `node` is NULL or an expression tree or list of the planner.
+    unsafe fn search(&mut self, node: *mut pg_sys::Node) {
+        if self.attnums.is_empty() {
+            return;
+        }
+        // SAFETY: by contract; the context outlives the walk.
+        unsafe { find_json(node, (self as *mut Finder).cast()) };
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn find_json(
+    node: *mut pg_sys::Node,
+    context: *mut std::ffi::c_void,
+) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: `context` is the Finder of `search`; nodes are the planner's.
+    unsafe {
+        let finder = &mut *context.cast::<Finder>();
+        if let Some((attnum, calls)) = json_calls(node, finder) {
+            let known =
+                finder.found.iter().any(|(other, ..)| pg_sys::equal(node.cast(), (*other).cast()));
+            if !known {
+                finder.found.push((node, attnum, calls));
+            }
+            return false;
+        }
+        pg_sys::expression_tree_walker(node, Some(find_json), context)
+    }
+}
+
+/// `col->>'k'`, `col->'a'->>'b'`, `col#>>'{a,b}'` and the like, as operators or function calls;
+/// anything else is None.
+///
+/// # Safety
+/// `node` is a planner's node.
+unsafe fn json_calls(node: *mut pg_sys::Node, finder: &Finder) -> Option<(i16, Vec<JsonCall>)> {
+    // SAFETY: the tag decides which structure the node is.
+    unsafe {
+        let (function, args) = match (*node).type_ {
+            pg_sys::NodeTag::T_OpExpr => {
+                let op = node.cast::<pg_sys::OpExpr>();
+                (pg_sys::get_opcode((*op).opno), (*op).args)
+            }
+            pg_sys::NodeTag::T_FuncExpr => {
+                let call = node.cast::<pg_sys::FuncExpr>();
+                ((*call).funcid, (*call).args)
+            }
+            _ => return None,
+        };
+        let args = PgList::<pg_sys::Node>::from_pg(args);
+        if args.len() != 2 {
+            return None;
+        }
+        let call = json_call(function.to_u32(), args.get_ptr(1)?)?;
+        let inner = args.get_ptr(0)?;
+        if (*inner).type_ == pg_sys::NodeTag::T_Var {
+            let var = inner.cast::<pg_sys::Var>();
+            let ours = (*var).varno == finder.scan_relid
+                && (*var).varlevelsup == 0
+                && finder.attnums.contains(&(*var).varattno);
+            return ours.then(|| ((*var).varattno, vec![call]));
+        }
+        let (attnum, mut calls) = json_calls(inner, finder)?;
+        // `->>` gives text: nothing can be applied on top of it as json.
+        if !matches!(calls.last()?, JsonCall::Field(_) | JsonCall::Path(_)) {
+            return None;
+        }
+        calls.push(call);
+        Some((attnum, calls))
+    }
+}
+
+/// # Safety
+/// `arg` is a planner's node.
+unsafe fn json_call(function: u32, arg: *mut pg_sys::Node) -> Option<JsonCall> {
+    // SAFETY: a Const of the argument type that the function declares; arrays of text are
+    // detoasted by FromDatum.
+    unsafe {
+        if (*arg).type_ != pg_sys::NodeTag::T_Const {
+            return None;
+        }
+        let value = arg.cast::<pg_sys::Const>();
+        if (*value).constisnull {
+            return None;
+        }
+        let datum = (*value).constvalue;
+        let key = || String::from_datum(datum, false);
+        let path = || {
+            let items = Vec::<Option<String>>::from_datum(datum, false)?;
+            let items: Option<Vec<String>> = items.into_iter().collect();
+            items.filter(|p| !p.is_empty())
+        };
+        match function {
+            pg_sys::F_JSON_OBJECT_FIELD => Some(JsonCall::Field(key()?)),
+            pg_sys::F_JSON_OBJECT_FIELD_TEXT => Some(JsonCall::FieldText(key()?)),
+            pg_sys::F_JSON_EXTRACT_PATH => Some(JsonCall::Path(path()?)),
+            pg_sys::F_JSON_EXTRACT_PATH_TEXT => Some(JsonCall::PathText(path()?)),
+            _ => None,
+        }
+    }
+}
+
+/// `column op value` or `value op column` or `column = ANY(array)`, the value free of columns and
+/// of volatile functions, so that it can be evaluated when the scan begins.
+///
+/// # Safety
+/// `clause` is a planner's expression.
+unsafe fn range_clause(
+    clause: *mut pg_sys::Node,
+    scan_relid: i32,
+    attnums: &[i16],
+) -> Option<(RangeClause, *mut pg_sys::Node)> {
+    // SAFETY: the tag decides which structure the node is; get_opname returns a palloc'd string.
+    unsafe {
+        let (opno, args, is_any) = match (*clause).type_ {
+            pg_sys::NodeTag::T_OpExpr => {
+                let op = clause.cast::<pg_sys::OpExpr>();
+                ((*op).opno, (*op).args, false)
+            }
+            pg_sys::NodeTag::T_ScalarArrayOpExpr => {
+                let op = clause.cast::<pg_sys::ScalarArrayOpExpr>();
+                if !(*op).useOr {
+                    return None;
+                }
+                ((*op).opno, (*op).args, true)
+            }
+            _ => return None,
+        };
+        let args = PgList::<pg_sys::Node>::from_pg(args);
+        let (left, right) = (args.get_ptr(0)?, args.get_ptr(1)?);
+        let name = pg_sys::get_opname(opno);
+        if name.is_null() {
+            return None;
+        }
+        let op = RangeOp::from_name(std::ffi::CStr::from_ptr(name).to_str().ok()?)?;
+        let is_column = |node: *mut pg_sys::Node| {
+            let var = node.cast::<pg_sys::Var>();
+            (*node).type_ == pg_sys::NodeTag::T_Var
+                && (*var).varno == scan_relid
+                && (*var).varlevelsup == 0
+                && attnums.contains(&(*var).varattno)
+        };
+        let (column, value, op) = if is_column(left) {
+            (left, right, op)
+        } else if is_column(right) && !is_any {
+            (right, left, op.commuted())
+        } else {
+            return None;
+        };
+        if is_any && op != RangeOp::Equal {
+            return None;
+        }
+        let type_oid = pg_sys::exprType(value);
+        let usable = if is_any {
+            [pg_sys::INT4ARRAYOID, pg_sys::INT8ARRAYOID].contains(&type_oid)
+        } else {
+            [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID]
+                .contains(&type_oid)
+        };
+        if !usable || pg_sys::contain_var_clause(value) || pg_sys::contain_volatile_functions(value)
+        {
+            return None;
+        }
+        let mut text = if has_exec_param(value, std::ptr::null_mut()) {
+            // Only the whole plan could say what stands there; deparsing needs it.
+            "(value found at run time)".to_owned()
+        } else {
+            let text = pg_sys::deparse_expression(value, std::ptr::null_mut(), false, false);
+            std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()
+        };
+        if is_any {
+            text = format!("ANY ({text})");
+        }
+        let range = RangeClause {
+            attnum: (*column.cast::<pg_sys::Var>()).varattno,
+            op,
+            type_oid: type_oid.to_u32(),
+            text,
+        };
+        Some((range, value))
+    }
+}
+
+/// Does the expression hold a parameter that the executor sets (of a subquery or a nested loop)?
+#[pg_guard]
+unsafe extern "C-unwind" fn has_exec_param(
+    node: *mut pg_sys::Node,
+    context: *mut std::ffi::c_void,
+) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: the tag decides which structure the node is.
+    unsafe {
+        if (*node).type_ == pg_sys::NodeTag::T_Param {
+            return (*node.cast::<pg_sys::Param>()).paramkind == pg_sys::ParamKind::PARAM_EXEC;
+        }
+        pg_sys::expression_tree_walker(node, Some(has_exec_param), context)
+    }
+}

@@ -1,0 +1,403 @@
+//! Execution of a foreign scan: from the executor's callbacks to `ForeignSource::next` and back
+//! into the scan slot.
+
+use super::plan::{JsonCall, Private, RangeClause, ScanColumn};
+use super::table::{Column, Table};
+use super::{ForeignSource, RangeOp};
+use crate::error::Result;
+use crate::model::rows::{Rows, Span};
+use crate::pg::datum::{ColumnType, Inputs};
+use crate::pg::{caught, compat, datum, mcx};
+use pgrx::prelude::*;
+use pgrx::{PgList, pg_sys};
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
+
+/// One column of the rows that the scan delivers.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A column of the table.
+    Column(Column),
+    /// The value of an expression over a json column of the table.
+    Json { calls: Vec<JsonCall> },
+    /// A dropped column: always NULL.
+    Dropped,
+}
+
+/// What a scan is asked for.
+#[derive(Clone, Debug)]
+pub struct ScanRequest {
+    pub table: Table,
+    /// In the order of the scan's row type.
+    pub outputs: Vec<Output>,
+    /// Which of the outputs the finished plan reads; the others may stay NULL.
+    pub used: Vec<bool>,
+    /// Bounds as EXPLAIN prints them: column, comparison, value.
+    pub range_texts: Vec<(String, RangeOp, String)>,
+    /// The role whose user mapping applies (the view's owner behind a view).
+    pub user: pg_sys::Oid,
+    /// EXPLAIN without ANALYZE: nothing will be read.
+    pub explain_only: bool,
+}
+
+/// A bound with its value; timestamps are microseconds since 2000-01-01 UTC, as PostgreSQL's are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub attnum: i16,
+    pub op: RangeOp,
+    /// One value, or for `= ANY` all of them; empty when it was NULL (no row satisfies it).
+    pub values: Vec<i64>,
+}
+
+impl Bound {
+    /// Whether a value of the column satisfies it.
+    pub fn admits(&self, value: i64) -> bool {
+        self.values.iter().any(|bound| self.op.holds(value, *bound))
+    }
+}
+
+struct State<S> {
+    /// None once the scan has ended, so that it does not keep its connection.
+    source: Option<S>,
+    ranges: Vec<RangeClause>,
+    range_exprs: *mut pg_sys::List,
+    bounds: Option<Vec<Bound>>,
+    columns: Columns,
+}
+
+/// What a row writer keeps from row to row.
+struct Columns {
+    /// The outputs' input functions, looked up at first use.
+    inputs: Option<Inputs>,
+    types: Vec<ColumnType>,
+    /// Keeps the block alive that the slot's datums point into.
+    held: Arc<Rows>,
+    /// Text datums may point into the block as they are: the server's encoding is UTF-8 or none.
+    utf8: bool,
+}
+
+#[pg_guard]
+pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
+    node: *mut pg_sys::ForeignScanState,
+    eflags: std::ffi::c_int,
+) {
+    // SAFETY: the executor passes an initialised node whose plan is a ForeignScan made by
+    // get_foreign_plan; the state is freed with the query's memory context.
+    unsafe {
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
+        let private = read_private((*plan).fdw_private);
+        let relation = (*node).ss.ss_currentRelation;
+        let table = Table::load((*relation).rd_id);
+        let outputs = outputs(&private, &table, (*(*relation).rd_att).natts);
+        let mut used = used_outputs(plan, outputs.len(), !private.columns.is_empty());
+        if let Some(needed) = &private.needed {
+            for (output, used) in outputs.iter().zip(&mut used) {
+                *used &= !matches!(output, Output::Column(c) if !needed.contains(&c.attnum));
+            }
+        }
+        let names = |attnum| {
+            let column = table.columns.iter().find(|c| c.attnum == attnum);
+            column.map(|c| c.name.clone()).unwrap_or_default()
+        };
+        let request = ScanRequest {
+            range_texts: private
+                .ranges
+                .iter()
+                .map(|r| (names(r.attnum), r.op, r.text.clone()))
+                .collect(),
+            outputs,
+            used,
+            user: compat::check_as_user(node),
+            explain_only: eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 != 0,
+            table,
+        };
+        let source = S::open(&request).unwrap_or_else(|e| caught::raise(e));
+        let range_exprs = pg_sys::ExecInitExprList((*plan).fdw_exprs, node.cast());
+        let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
+        let types: Vec<_> = (0..(*descriptor).natts as usize)
+            .map(|i| compat::attribute_type(descriptor, i))
+            .collect();
+        let state = State {
+            source: Some(source),
+            ranges: private.ranges,
+            range_exprs,
+            bounds: None,
+            columns: Columns {
+                inputs: None,
+                types,
+                held: Arc::new(Rows::default()),
+                utf8: datum::server_is_utf8(),
+            },
+        };
+        // ExecInitNode runs in the query's context (es_query_cxt).
+        (*node).fdw_state = mcx::attach(state).as_ptr().cast();
+    }
+}
+
+#[pg_guard]
+pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
+    node: *mut pg_sys::ForeignScanState,
+) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: fdw_state is the State of begin_foreign_scan; the slot's arrays have natts entries
+    // (execTuples.c) and are overwritten as ExecStoreVirtualTuple's contract wants.
+    unsafe {
+        let state = &mut *(*node).fdw_state.cast::<State<S>>();
+        let slot = (*node).ss.ss_ScanTupleSlot;
+        pg_sys::ExecClearTuple(slot);
+        if state.bounds.is_none() {
+            let bounds = evaluate(&state.ranges, state.range_exprs, (*node).ss.ps.ps_ExprContext);
+            state.bounds = Some(bounds);
+        }
+        let natts = state.columns.types.len();
+        let mut row = RowWriter {
+            values: std::slice::from_raw_parts_mut((*slot).tts_values, natts),
+            nulls: std::slice::from_raw_parts_mut((*slot).tts_isnull, natts),
+            columns: &mut state.columns,
+        };
+        row.nulls.fill(true);
+        let Some(source) = &mut state.source else { return slot };
+        match source.next(state.bounds.as_deref().unwrap_or(&[]), &mut row) {
+            Ok(true) => {
+                pg_sys::ExecStoreVirtualTuple(slot);
+            }
+            Ok(false) => {}
+            Err(e) => caught::raise(e),
+        }
+        slot
+    }
+}
+
+#[pg_guard]
+pub(super) unsafe extern "C-unwind" fn rescan_foreign_scan<S: ForeignSource>(
+    node: *mut pg_sys::ForeignScanState,
+) {
+    // SAFETY: fdw_state is the State of begin_foreign_scan.
+    unsafe {
+        let state = &mut *(*node).fdw_state.cast::<State<S>>();
+        let new_bounds = !(*node).ss.ps.chgParam.is_null() && !state.ranges.is_empty();
+        if new_bounds {
+            state.bounds = None;
+        }
+        if let Some(Err(e)) = state.source.as_mut().map(|source| source.rescan(new_bounds)) {
+            caught::raise(e);
+        }
+    }
+}
+
+#[pg_guard]
+pub(super) unsafe extern "C-unwind" fn end_foreign_scan<S: ForeignSource>(
+    node: *mut pg_sys::ForeignScanState,
+) {
+    // SAFETY: fdw_state is the State of begin_foreign_scan, which the query's context frees later.
+    unsafe { (*(*node).fdw_state.cast::<State<S>>()).source = None };
+}
+
+#[pg_guard]
+pub(super) unsafe extern "C-unwind" fn explain_foreign_scan<S: ForeignSource>(
+    node: *mut pg_sys::ForeignScanState,
+    es: *mut pg_sys::ExplainState,
+) {
+    // SAFETY: fdw_state is the State of begin_foreign_scan; ExplainPropertyText copies the text.
+    unsafe {
+        let state = &*(*node).fdw_state.cast::<State<S>>();
+        for (label, text) in state.source.iter().flat_map(ForeignSource::explain) {
+            let label = CString::new(label).unwrap_or_default();
+            let text = CString::new(text.replace('\0', "")).unwrap_or_default();
+            pg_sys::ExplainPropertyText(label.as_ptr(), text.as_ptr(), es);
+        }
+    }
+}
+
+/// # Safety
+/// `list` is the `fdw_private` that get_foreign_plan made.
+unsafe fn read_private(list: *mut pg_sys::List) -> Private {
+    // SAFETY: its only member is a String node.
+    unsafe {
+        let text = PgList::<pg_sys::Node>::from_pg(list)
+            .get_ptr(0)
+            .map(|node| CStr::from_ptr(compat::string_value(node)).to_string_lossy());
+        text.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
+    }
+}
+
+fn outputs(private: &Private, table: &Table, natts: i32) -> Vec<Output> {
+    let column = |attnum: i16| table.columns.iter().find(|c| c.attnum == attnum).cloned();
+    if private.columns.is_empty() {
+        return (1..=natts as i16)
+            .map(|attnum| column(attnum).map_or(Output::Dropped, Output::Column))
+            .collect();
+    }
+    let output = |scan_column: &ScanColumn| match scan_column {
+        ScanColumn::Attribute(attnum) => column(*attnum).map_or(Output::Dropped, Output::Column),
+        ScanColumn::Json { calls, .. } => Output::Json { calls: calls.clone() },
+    };
+    private.columns.iter().map(output).collect()
+}
+
+/// Which scan columns the finished plan's target list and conditions read.
+///
+/// # Safety
+/// `plan` is a finished (set_plan_references) ForeignScan.
+unsafe fn used_outputs(plan: *mut pg_sys::ForeignScan, count: usize, custom: bool) -> Vec<bool> {
+    // SAFETY: by contract; pull_varattnos allocates its set in the current context.
+    unsafe {
+        let varno = if custom { pg_sys::INDEX_VAR as u32 } else { (*plan).scan.scanrelid };
+        let mut attnos = std::ptr::null_mut();
+        for list in [(*plan).scan.plan.targetlist, (*plan).scan.plan.qual] {
+            pg_sys::pull_varattnos(list.cast(), varno as _, &mut attnos);
+        }
+        let offset = pg_sys::FirstLowInvalidHeapAttributeNumber;
+        let whole_row = pg_sys::bms_is_member(-offset, attnos);
+        (1..=count as i32).map(|n| whole_row || pg_sys::bms_is_member(n - offset, attnos)).collect()
+    }
+}
+
+/// # Safety
+/// `exprs` is the list of ExprState of the same length as `ranges`; `context` is the node's.
+unsafe fn evaluate(
+    ranges: &[RangeClause],
+    exprs: *mut pg_sys::List,
+    context: *mut pg_sys::ExprContext,
+) -> Vec<Bound> {
+    // SAFETY: ExecInitExprList made the states; the result's type is the one recorded at planning.
+    unsafe {
+        let exprs = PgList::<pg_sys::ExprState>::from_pg(exprs);
+        ranges
+            .iter()
+            .zip(exprs.iter_ptr())
+            .map(|(range, expr)| {
+                let mut null = false;
+                let datum = pg_sys::ExecEvalExprSwitchContext(expr, context, &mut null);
+                let type_oid = pg_sys::Oid::from(range.type_oid);
+                let values = if null { vec![] } else { integers(datum, type_oid) };
+                Bound { attnum: range.attnum, op: range.op, values }
+            })
+            .collect()
+    }
+}
+
+/// # Safety
+/// `datum` is of type `type_oid`.
+unsafe fn integers(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> Vec<i64> {
+    // SAFETY: by contract.
+    unsafe {
+        match type_oid {
+            pg_sys::INT2OID => i16::from_datum(datum, false).map(|v| vec![v.into()]),
+            pg_sys::INT4OID => i32::from_datum(datum, false).map(|v| vec![v.into()]),
+            pg_sys::INT4ARRAYOID => Vec::<Option<i32>>::from_datum(datum, false)
+                .map(|items| items.into_iter().flatten().map(i64::from).collect()),
+            pg_sys::INT8ARRAYOID => Vec::<Option<i64>>::from_datum(datum, false)
+                .map(|items| items.into_iter().flatten().collect()),
+            // int8 and timestamptz are both the 64 bits of the datum.
+            _ => i64::from_datum(datum, false).map(|v| vec![v]),
+        }
+        .unwrap_or_default()
+    }
+}
+
+/// The row being filled. Every column is NULL until it is set.
+///
+/// Raises: setters that call an input function raise that function's ERROR.
+pub struct RowWriter<'a> {
+    values: &'a mut [pg_sys::Datum],
+    nulls: &'a mut [bool],
+    columns: &'a mut Columns,
+}
+
+impl RowWriter<'_> {
+    /// Says which block the spans of this and the following rows belong to.
+    pub fn set_block(&mut self, rows: &Arc<Rows>) {
+        self.columns.held = Arc::clone(rows);
+    }
+
+    /// The type of an output column.
+    pub fn type_oid(&self, index: usize) -> pg_sys::Oid {
+        self.columns.types.get(index).map_or(pg_sys::InvalidOid, |t| t.oid)
+    }
+
+    fn set(&mut self, index: usize, datum: pg_sys::Datum) {
+        if let (Some(value), Some(null)) = (self.values.get_mut(index), self.nulls.get_mut(index)) {
+            *value = datum;
+            *null = false;
+        }
+    }
+
+    pub fn set_i32(&mut self, index: usize, value: i32) {
+        self.set(index, pg_sys::Datum::from(value));
+    }
+
+    pub fn set_i64(&mut self, index: usize, value: i64) {
+        self.set(index, pg_sys::Datum::from(value));
+    }
+
+    /// Bytes of the block as bytea, not copied.
+    pub fn set_bytes(&mut self, index: usize, span: Span) {
+        if let Some(varlena) = self.columns.held.varlena_of(span) {
+            let datum = pg_sys::Datum::from(varlena.as_ptr());
+            self.set(index, datum);
+        }
+    }
+
+    /// UTF-8 text of the block (the decoder has checked it) as a text or json datum; not copied
+    /// unless the server's encoding is another.
+    pub fn set_text(&mut self, index: usize, span: Span) -> Result<()> {
+        if self.columns.utf8 {
+            self.set_bytes(index, span);
+        } else if let Some(bytes) = self.columns.held.bytes_of(span) {
+            let datum = datum::text_from_bytes(bytes)?;
+            self.set(index, datum);
+        }
+        Ok(())
+    }
+
+    /// Any type through its input function, with the column's type modifier, as COPY does.
+    pub fn set_input(&mut self, index: usize, text: &[u8]) -> Result<()> {
+        let Columns { inputs, types, .. } = &mut *self.columns;
+        let inputs = inputs.get_or_insert_with(|| Inputs::new(types));
+        if let Some(datum) = inputs.call(index, Some(text))? {
+            self.set(index, datum);
+        }
+        Ok(())
+    }
+
+    /// What PostgreSQL's own functions return for the calls over this JSON document.
+    pub fn set_json_calls(
+        &mut self,
+        index: usize,
+        document: Span,
+        calls: &[JsonCall],
+    ) -> Result<()> {
+        if let Some(datum) = self.json_calls(document, calls)? {
+            self.set(index, datum);
+        }
+        Ok(())
+    }
+
+    /// The same as bytes; None for SQL NULL.
+    pub fn json_calls_text(&self, document: Span, calls: &[JsonCall]) -> Result<Option<Vec<u8>>> {
+        let datum = self.json_calls(document, calls)?;
+        // SAFETY: the functions return text or json, which have the same representation.
+        let bytes = datum.and_then(|datum| unsafe { <&[u8]>::from_datum(datum, false) });
+        Ok(bytes.map(<[u8]>::to_vec))
+    }
+
+    fn json_calls(&self, document: Span, calls: &[JsonCall]) -> Result<Option<pg_sys::Datum>> {
+        let Some(bytes) = self.columns.held.bytes_of(document) else { return Ok(None) };
+        Ok(calls.iter().try_fold(datum::text_from_bytes(bytes)?, apply))
+    }
+}
+
+/// One call of jsonfuncs.c over a json datum; None for SQL NULL.
+fn apply(json: pg_sys::Datum, call: &JsonCall) -> Option<pg_sys::Datum> {
+    // SAFETY: the functions are built in and strict, the arguments have the types they declare.
+    unsafe {
+        let (function, arg): (unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, _) = match call
+        {
+            JsonCall::Field(key) => (pg_sys::json_object_field, key.as_str().into_datum()),
+            JsonCall::FieldText(key) => (pg_sys::json_object_field_text, key.as_str().into_datum()),
+            JsonCall::Path(path) => (pg_sys::json_extract_path, path.clone().into_datum()),
+            JsonCall::PathText(path) => (pg_sys::json_extract_path_text, path.clone().into_datum()),
+        };
+        pgrx::direct_function_call_as_datum(function, &[Some(json), arg])
+    }
+}

@@ -1,0 +1,185 @@
+//! What the catalogs say about a foreign table: its columns and the options at every level.
+
+use crate::error::{Error, SqlState};
+use crate::pg::caught::raise;
+use pgrx::{PgList, PgRelation, pg_sys};
+use std::ffi::CStr;
+
+/// Options as name and value, in catalog order.
+pub type Options = Vec<(String, String)>;
+
+/// A live (not dropped) column of a foreign table.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// pg_attribute.attnum
+    pub attnum: i16,
+    pub name: String,
+    pub type_oid: pg_sys::Oid,
+    pub typmod: i32,
+    /// Whether the type is an array (pg_type.typsubscript's classic kind).
+    pub is_array: bool,
+    pub options: Options,
+}
+
+/// A foreign table with its server; the user mapping is read apart, because only a scan needs it.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub relid: pg_sys::Oid,
+    pub schema: String,
+    pub name: String,
+    pub columns: Vec<Column>,
+    pub options: Options,
+    pub server: pg_sys::Oid,
+    pub server_options: Options,
+    pub wrapper_name: String,
+}
+
+impl Table {
+    /// Raises: 42809 when the relation is not a foreign table.
+    pub fn load(relid: pg_sys::Oid) -> Table {
+        // SAFETY: a syscache lookup; 0 when there is no such relation.
+        if unsafe { pg_sys::get_rel_relkind(relid) } as u8 != pg_sys::RELKIND_FOREIGN_TABLE {
+            // SAFETY: as above; NULL when there is no such relation.
+            let name = unsafe { text(pg_sys::get_rel_name(relid)) };
+            raise(Error::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("\"{name}\" is not a foreign table"),
+            ));
+        }
+        // SAFETY: GetForeignTable and GetForeignServer return palloc'd structures or raise; the
+        // names come from the syscache as palloc'd strings.
+        unsafe {
+            let table = pg_sys::GetForeignTable(relid);
+            let server = pg_sys::GetForeignServer((*table).serverid);
+            let wrapper = pg_sys::GetForeignDataWrapper((*server).fdwid);
+            Table {
+                relid,
+                schema: text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relid))),
+                name: text(pg_sys::get_rel_name(relid)),
+                columns: columns(relid),
+                options: options((*table).options),
+                server: (*server).serverid,
+                server_options: options((*server).options),
+                wrapper_name: text((*wrapper).fdwname),
+            }
+        }
+    }
+
+    /// The options of the user mapping that applies to `user` (its own, else PUBLIC's); none: empty.
+    pub fn user_mapping(server: pg_sys::Oid, user: pg_sys::Oid) -> Options {
+        for who in [user, pg_sys::InvalidOid] {
+            // SAFETY: a syscache lookup that is released below; SysCacheGetAttr returns a datum
+            // that lives as long as the tuple.
+            unsafe {
+                let tuple = pg_sys::SearchSysCache2(
+                    pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as i32,
+                    pg_sys::Datum::from(who),
+                    pg_sys::Datum::from(server),
+                );
+                if tuple.is_null() {
+                    continue;
+                }
+                let mut null = false;
+                let datum = pg_sys::SysCacheGetAttr(
+                    pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as i32,
+                    tuple,
+                    pg_sys::Anum_pg_user_mapping_umoptions as i16,
+                    &mut null,
+                );
+                let found =
+                    if null { vec![] } else { options(pg_sys::untransformRelOptions(datum)) };
+                pg_sys::ReleaseSysCache(tuple);
+                return found;
+            }
+        }
+        vec![]
+    }
+
+    pub fn option(&self, name: &str) -> Option<&str> {
+        find(&self.options, name)
+    }
+}
+
+impl Column {
+    pub fn option(&self, name: &str) -> Option<&str> {
+        find(&self.options, name)
+    }
+}
+
+fn find<'a>(options: &'a Options, name: &str) -> Option<&'a str> {
+    options.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+}
+
+/// The `text[]` of a validator call (each `name=value`) as options.
+pub fn options_from_array(array: Vec<Option<String>>) -> Result<Options, Error> {
+    array
+        .into_iter()
+        .flatten()
+        .map(|item| match item.split_once('=') {
+            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+            None => Err(Error::new(SqlState::FDW_ERROR, "option without a value")),
+        })
+        .collect()
+}
+
+/// Copies a C string; empty for NULL.
+///
+/// # Safety
+/// `p` is NULL or a NUL-terminated string.
+unsafe fn text(p: *const std::ffi::c_char) -> String {
+    if p.is_null() {
+        return String::new();
+    }
+    // SAFETY: by contract.
+    unsafe { CStr::from_ptr(p) }.to_string_lossy().into_owned()
+}
+
+/// # Safety
+/// `list` is NIL or a list of DefElem whose arguments are String nodes, as option lists are.
+unsafe fn options(list: *mut pg_sys::List) -> Options {
+    // SAFETY: by contract; defGetString returns a palloc'd or constant string.
+    unsafe {
+        PgList::<pg_sys::DefElem>::from_pg(list)
+            .iter_ptr()
+            .map(|def| (text((*def).defname), text(pg_sys::defGetString(def))))
+            .collect()
+    }
+}
+
+/// # Safety
+/// `relid` is an existing foreign table on which the caller holds a lock or which it may lock.
+unsafe fn columns(relid: pg_sys::Oid) -> Vec<Column> {
+    // SAFETY: PgRelation holds a lock and a reference for the life of this function; attributes
+    // are read from its descriptor.
+    let relation = unsafe { PgRelation::with_lock(relid, pg_sys::AccessShareLock as _) };
+    relation
+        .tuple_desc()
+        .iter()
+        .filter(|attribute| !attribute.is_dropped())
+        .map(|attribute| Column {
+            attnum: attribute.num(),
+            name: attribute.name().to_owned(),
+            type_oid: attribute.type_oid().value(),
+            typmod: attribute.type_mod(),
+            // SAFETY: a syscache lookup of the column's type.
+            is_array: unsafe { pg_sys::get_element_type(attribute.type_oid().value()) }
+                != pg_sys::InvalidOid,
+            // SAFETY: the list is made of DefElem nodes.
+            options: unsafe { options(pg_sys::GetForeignColumnOptions(relid, attribute.num())) },
+        })
+        .collect()
+}
+
+/// The names of a relation's columns that an INSERT may set: not dropped, not generated.
+///
+/// Raises: an ERROR when there is no such relation.
+pub fn relation_columns(relid: pg_sys::Oid) -> Vec<String> {
+    // SAFETY: as in `columns`.
+    let relation = unsafe { PgRelation::with_lock(relid, pg_sys::AccessShareLock as _) };
+    relation
+        .tuple_desc()
+        .iter()
+        .filter(|attribute| !attribute.is_dropped() && attribute.attgenerated == 0)
+        .map(|attribute| attribute.name().to_owned())
+        .collect()
+}

@@ -1,0 +1,27 @@
+//! The server behind safe functions: the only folder that may say `unsafe`, each time with the rule
+//! of PostgreSQL that makes it sound. Imports pgrx, libc and `error`; knows nothing of Kafka or jobs.
+//!
+//! "Raises" in a doc line means: leaves by a PostgreSQL ERROR (as a Rust panic), not by `Err`.
+//! `tx` and `subtx` turn it into `Err`.
+
+pub mod acl;
+pub mod activity;
+pub mod agent;
+pub mod bgworker;
+pub mod caught;
+mod compat;
+pub mod databases;
+pub mod datum;
+mod dsm;
+pub mod event_trigger;
+pub mod eventfd;
+pub mod exit;
+pub mod fdw;
+pub mod latch;
+pub mod lock;
+pub mod mcx;
+pub mod signals;
+pub mod spi;
+pub mod subtx;
+pub mod threads;
+pub mod tx;

@@ -1,0 +1,119 @@
+//! Transactions of a background worker, and the token without which nothing reads or writes.
+//! Nothing else in the crate starts, commits or aborts a transaction (xact.c has the rules).
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+
+use pgrx::pg_sys;
+
+use crate::error::{Error, Result, SqlState};
+use crate::pg::caught::{caught, raise};
+use crate::pg::{mcx, signals};
+
+/// Proof that a transaction is open. Only this module makes one.
+pub struct Tx {
+    // Transactions belong to the main thread.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Tx {
+    /// The transaction of the SQL statement that called us: for functions called from SQL only,
+    /// and never to be kept beyond the call.
+    ///
+    /// Raises: XX000 outside a transaction.
+    pub fn current() -> Tx {
+        // SAFETY: xact.c: reads this process's transaction state.
+        if !unsafe { pg_sys::IsTransactionState() } {
+            raise(Error::new(SqlState::INTERNAL, "no transaction is open"));
+        }
+        Tx { _not_send: PhantomData }
+    }
+
+    /// `SET LOCAL name = value`: until the end of this transaction.
+    ///
+    /// Raises: an unknown name, a wrong value, a missing privilege.
+    pub fn set_local(&self, name: &CStr, value: &CStr) {
+        // SAFETY: guc.c: both strings are copied; elevel 0 with this source means ERROR.
+        unsafe {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_LOCAL,
+                true,
+                0,
+                false,
+            );
+        }
+    }
+}
+
+/// Runs `f` in a transaction of its own and commits it; any `Err`, ERROR or panic, the commit's
+/// own included, aborts it and comes back as `Err`. For background workers, outside a transaction.
+///
+/// Once the process has been told to stop, the commit does not wait for standbys.
+///
+/// Afterwards everything palloc'd since the last call is freed: the worker lives in a memory
+/// context that is emptied here. A cancel that came too late to be raised is forgotten on error.
+pub fn tx<R>(f: impl FnOnce(&Tx) -> Result<R>) -> Result<R> {
+    // SAFETY: xact.c: reads this process's transaction state.
+    if unsafe { pg_sys::IsTransactionOrTransactionBlock() } {
+        return Err(Error::new(SqlState::INTERNAL, "a transaction is already open"));
+    }
+    let outcome = caught(|| {
+        begin();
+        let tx = Tx { _not_send: PhantomData };
+        if signals::stop_requested() {
+            // The order to stop is used up: nothing more would end a wait for an absent standby.
+            tx.set_local(c"synchronous_commit", c"local");
+        }
+        let value = f(&tx)?;
+        commit();
+        Ok(value)
+    });
+    if outcome.is_err() {
+        abort();
+    }
+    // SAFETY: pgstat.c: outside a transaction; false = at most once a second.
+    unsafe { pg_sys::pgstat_report_stat(false) };
+    mcx::reset_turn();
+    outcome
+}
+
+/// Hands pending table statistics over now; before a long idle, outside a transaction.
+///
+/// `tx` does so at most once a second, so the last numbers before a pause would stay behind.
+pub fn flush_statistics() {
+    // SAFETY: pgstat.c: outside a transaction, which is checked here.
+    unsafe {
+        if !pg_sys::IsTransactionOrTransactionBlock() {
+            pg_sys::pgstat_report_stat(true);
+        }
+    }
+}
+
+fn begin() {
+    // SAFETY: xact.c: the statement's time first, or now() is the last transaction's; SPI and the
+    // planner want an active snapshot.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+}
+
+fn commit() {
+    // SAFETY: snapmgr.c: what `begin` pushed is popped before the commit.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+    }
+}
+
+fn abort() {
+    // SAFETY: xact.c: allowed in every transaction state, does nothing when none is open; it
+    // drops snapshots, SPI connections, locks and buffers that the failure left behind.
+    unsafe { pg_sys::AbortCurrentTransaction() };
+    signals::forget_cancel();
+}

@@ -1,0 +1,238 @@
+//! Collects the next batch from the reader, before any transaction begins.
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::fdw::batch::{Batch, Part};
+use crate::fdw::reader::{Failure, Input, Reader};
+use crate::pg::{caught, signals};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Partition → offset.
+pub type Offsets = BTreeMap<i32, i64>;
+
+/// Why a batch was closed; `gpss.batches.end_reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// MAX_ROW messages.
+    Rows,
+    /// The memory bound gpss.batch_size.
+    Bytes,
+    /// MINIMAL_INTERVAL has passed since the first message.
+    Interval,
+    /// Everything that was there when the run began has been read (quit_at_eof).
+    Eof,
+    /// No message, but the end has moved over offsets that carry none (transaction markers).
+    Gap,
+}
+
+impl EndReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndReason::Rows => "max_row",
+            EndReason::Bytes => "batch_size",
+            EndReason::Interval => "interval",
+            EndReason::Eof => "eof",
+            EndReason::Gap => "gap",
+        }
+    }
+}
+
+/// The bounds of a batch; the first that is reached closes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub messages: usize,
+    pub bytes: usize,
+    pub interval: Duration,
+}
+
+/// A closed batch: its messages and what it does to the offsets.
+#[derive(Debug)]
+pub struct Collected {
+    pub batch: Batch,
+    pub from: Offsets,
+    pub to: Offsets,
+    pub high: Offsets,
+    pub started: Instant,
+    pub reason: EndReason,
+}
+
+/// What the loader has to do next.
+#[derive(Debug)]
+pub enum Next {
+    Load(Collected),
+    /// Everything has been read (quit_at_eof).
+    Finished,
+    /// The process was told to stop.
+    Stopped,
+    /// The topic has these partitions now.
+    Partitions(Vec<i32>),
+    /// The brokers cannot be reached; librdkafka goes on trying.
+    Trouble(Error),
+    /// They can be reached again.
+    Recovered,
+    /// A partition cannot be read on.
+    Failed(Failure),
+}
+
+/// The longest wait without any event: only a safety net, events wake the process.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A reader and the batch that is being collected from it.
+pub struct Feed {
+    reader: Reader,
+    /// Taken from the reader, not yet in a batch.
+    waiting: VecDeque<Part>,
+    batch: Batch,
+    started: Option<Instant>,
+    /// Committed, or where the session began.
+    stored: Offsets,
+    /// Next to read after the batch being collected.
+    next: Offsets,
+    high: Offsets,
+    /// With quit_at_eof: where to end.
+    ends: Option<Offsets>,
+}
+
+impl Feed {
+    pub fn new(reader: Reader, positions: Offsets, ends: Option<Offsets>) -> Feed {
+        Feed {
+            reader,
+            waiting: VecDeque::new(),
+            batch: Batch::default(),
+            started: None,
+            next: positions.clone(),
+            stored: positions,
+            high: Offsets::new(),
+            ends,
+        }
+    }
+
+    /// Reads further partitions.
+    pub fn add(&mut self, positions: &Offsets) {
+        self.stored.extend(positions);
+        self.next.extend(positions);
+        self.reader.add(positions.iter().map(|(p, o)| (*p, *o)).collect());
+    }
+
+    /// Which partitions are read.
+    pub fn knows(&self, partition: i32) -> bool {
+        self.next.contains_key(&partition)
+    }
+
+    /// Waits for the next thing to do.
+    pub fn next(&mut self, limits: Limits) -> Result<Next> {
+        loop {
+            if signals::stop_requested() {
+                return Ok(Next::Stopped);
+            }
+            self.fill(limits);
+            if let Some(reason) = self.full(limits) {
+                return Ok(Next::Load(self.close(reason)));
+            }
+            if self.ends_reached() {
+                let moved = self.next != self.stored;
+                return Ok(if moved {
+                    Next::Load(self.close(EndReason::Eof))
+                } else {
+                    Next::Finished
+                });
+            }
+            match self.reader.try_next()? {
+                Some(Input::Block { rows, high }) => {
+                    self.high.extend(high);
+                    let range = 0..rows.len();
+                    self.waiting.push_back(Part { rows: Arc::new(rows), range });
+                }
+                Some(Input::End { partition, offset }) => {
+                    if let Some(next) = self.next.get_mut(&partition) {
+                        *next = (*next).max(offset);
+                        self.high.insert(partition, *next);
+                    }
+                }
+                Some(Input::Partitions(partitions)) => return Ok(Next::Partitions(partitions)),
+                Some(Input::Trouble(error)) => return Ok(Next::Trouble(error)),
+                Some(Input::Recovered) => return Ok(Next::Recovered),
+                Some(Input::Notice(text)) => caught::debug(text),
+                Some(Input::Failed(failure)) => return Ok(Next::Failed(failure)),
+                None if self.batch.is_empty() && self.next != self.stored => {
+                    return Ok(Next::Load(self.close(EndReason::Gap)));
+                }
+                None => self.wait(limits),
+            }
+        }
+    }
+
+    /// The batch of these offsets has been committed.
+    pub fn committed(&mut self, to: &Offsets) {
+        self.stored.extend(to);
+        self.reader.commit(to.iter().map(|(p, o)| (*p, *o)).collect());
+    }
+
+    fn wait(&self, limits: Limits) {
+        let left = self.started.map_or(IDLE, |at| limits.interval.saturating_sub(at.elapsed()));
+        self.reader.wait(left);
+        if !signals::stop_requested() {
+            signals::check_for_interrupts();
+        }
+        signals::reload_config_if_asked();
+    }
+
+    /// Moves waiting messages into the batch.
+    fn fill(&mut self, limits: Limits) {
+        while let Some(part) = self.waiting.front_mut() {
+            let before = part.range.start;
+            let room = self.batch.take(part, limits.messages);
+            if part.range.start > before {
+                self.started.get_or_insert_with(Instant::now);
+            }
+            for row in (before..part.range.start).filter_map(|i| part.rows.row(i)) {
+                self.next.insert(row.partition, row.offset + 1);
+            }
+            if part.range.is_empty() {
+                self.waiting.pop_front();
+            }
+            if !room || self.batch.bytes() >= limits.bytes {
+                return;
+            }
+        }
+    }
+
+    fn full(&self, limits: Limits) -> Option<EndReason> {
+        if self.batch.is_empty() {
+            None
+        } else if self.batch.messages() >= limits.messages {
+            Some(EndReason::Rows)
+        } else if self.batch.bytes() >= limits.bytes {
+            Some(EndReason::Bytes)
+        } else if self.started.is_some_and(|at| at.elapsed() >= limits.interval) {
+            Some(EndReason::Interval)
+        } else {
+            None
+        }
+    }
+
+    fn ends_reached(&self) -> bool {
+        let Some(ends) = &self.ends else { return false };
+        self.waiting.is_empty()
+            && ends.iter().all(|(partition, end)| self.next.get(partition).is_none_or(|n| n >= end))
+    }
+
+    fn close(&mut self, reason: EndReason) -> Collected {
+        let moved = |p: &i32| self.stored.get(p) != self.next.get(p);
+        let to: Offsets =
+            self.next.iter().filter(|(p, _)| moved(p)).map(|(p, o)| (*p, *o)).collect();
+        let pick = |from: &Offsets| -> Offsets {
+            to.keys().filter_map(|p| from.get(p).map(|o| (*p, *o))).collect()
+        };
+        Collected {
+            from: pick(&self.stored),
+            high: pick(&self.high),
+            to,
+            batch: std::mem::take(&mut self.batch),
+            started: self.started.take().unwrap_or_else(Instant::now),
+            reason,
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! One batch, one transaction: offsets, rows, rejected messages and the batch's own record.
+
+use super::feed::Collected;
+use super::isolate::{self, Outcome, Rejected};
+use crate::catalog::batches::{self, Share};
+use crate::catalog::errors::{self, Reject};
+use crate::catalog::jobs::Job;
+use crate::catalog::offsets;
+use crate::error::{Class, Error, Result, SqlState};
+use crate::fdw::batch::Batch;
+use crate::fdw::session::{self, Needs, Progress, Running};
+use crate::gucs;
+use crate::model::job::ErrorLimit;
+use crate::model::job::TableName;
+use crate::model::rows::{Row, Verdict};
+use crate::pg::fdw::{Table, relation_columns};
+use crate::pg::spi::{self, Plan};
+use crate::pg::subtx::subtx;
+use crate::pg::tx::{Tx, tx};
+use crate::{fdw::source, model::statement};
+use pgrx::pg_sys::Oid;
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A job's statement, prepared once per session.
+pub struct Statement {
+    relid: Oid,
+    plan: Plan,
+    /// What the reader has to decode for it.
+    pub needs: Rc<Needs>,
+}
+
+impl Statement {
+    /// Builds and prepares the job's statement, and learns from its plan what it needs.
+    pub fn prepare(tx: &Tx, job: &Job) -> Result<(Statement, Table)> {
+        set_search_path(tx, job);
+        let relid = relation(tx, &job.spec.source, "foreign table")?;
+        let target = relation(tx, &job.spec.target, "table")?;
+        let table = Table::load(relid);
+        source::check_wrapper(&table)?;
+        let source_columns: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
+        let sql =
+            statement::insert_statement(&job.spec, &source_columns, &relation_columns(target))?;
+        let explain = format!("EXPLAIN (VERBOSE, COSTS OFF) {sql}");
+        let (outcome, needs) = session::probe(relid, || spi::exec(tx, &explain, &[]));
+        outcome?;
+        let plan = Plan::prepare(tx, &sql, &[])?;
+        Ok((Statement { relid, plan, needs: Rc::new(needs) }, table))
+    }
+}
+
+impl Statement {
+    /// Runs over a batch; the number of rows written.
+    ///
+    /// Raises: what the statement raises; `progress` then tells how far its scan came.
+    fn run(&self, tx: &Tx, batch: Batch, progress: &Rc<Progress>) -> Result<u64> {
+        let running = Running {
+            relid: self.relid,
+            batch: Rc::new(batch),
+            needs: Rc::clone(&self.needs),
+            progress: Rc::clone(progress),
+        };
+        session::with_batch(running, || self.plan.execute(tx, &[]))
+    }
+}
+
+/// For this transaction, as the session had it that submitted the job.
+fn set_search_path(tx: &Tx, job: &Job) {
+    let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
+    tx.set_local(c"search_path", &path);
+    // The check of the expressions' quotes (model::statement) takes this for granted.
+    tx.set_local(c"standard_conforming_strings", c"on");
+}
+
+/// The OID of a table by its stored name.
+fn relation(tx: &Tx, name: &TableName, kind: &str) -> Result<Oid> {
+    let qualified = statement::qualified(name);
+    let sql = "SELECT pg_catalog.to_regclass($1)::oid";
+    let found =
+        spi::select(tx, sql, &[qualified.as_str().into()], |row| row.get::<Option<Oid>>(1))?;
+    found.into_iter().flatten().next().ok_or_else(|| {
+        Error::new(SqlState::UNDEFINED_TABLE, format!("{kind} {qualified} does not exist"))
+            .hint("Create it again, or remove the job with gpss.remove_job.")
+    })
+}
+
+/// Loads a batch and commits it. Messages that cannot be loaded are recorded with it.
+pub fn load(job: &Job, statement: &Statement, collected: &Collected) -> Result<()> {
+    let batch = &collected.batch;
+    let unparsable = unparsable(collected);
+    check_error_limit(job, collected, unparsable, &[])?;
+    let outcome = transact(job, collected, |tx| {
+        let inserted = statement.run(tx, batch.clone(), &Rc::default())?;
+        Ok((inserted, vec![]))
+    });
+    match outcome {
+        // The good path knows no savepoint; the batch is still here for a second, careful try.
+        Err(error) if may_be_a_messages(&error) => {
+            transact(job, collected, |tx| load_carefully(tx, job, statement, collected, unparsable))
+        }
+        outcome => outcome,
+    }
+}
+
+/// Loads what can be loaded and says what cannot.
+fn load_carefully(
+    tx: &Tx,
+    job: &Job,
+    statement: &Statement,
+    collected: &Collected,
+    unparsable: usize,
+) -> Result<(u64, Vec<Rejected>)> {
+    let batch = &collected.batch;
+    // A deferred constraint would fail the commit and name no message.
+    spi::exec(tx, "SET CONSTRAINTS ALL IMMEDIATE", &[])?;
+    let mut attempt = |range: Range<usize>| {
+        let progress = Rc::new(Progress::default());
+        let slice = batch.slice(range.clone());
+        match subtx(tx, || statement.run(tx, slice, &progress)) {
+            Ok(inserted) => Outcome::Loaded(inserted),
+            Err(error) => Outcome::Failed {
+                error,
+                suspect: progress.suspect().map(|index| range.start + index),
+            },
+        }
+    };
+    // What fails without any message is the statement's fault.
+    if let Outcome::Failed { error, .. } = attempt(0..0) {
+        return Err(error);
+    }
+    let mut limit = |rejected: &[Rejected]| check_error_limit(job, collected, unparsable, rejected);
+    let (inserted, rejected) =
+        isolate::load(batch.messages(), &mut attempt, &mut may_be_a_messages, &mut limit)?;
+    let all = rejected.len() > 1 && rejected.len() + unparsable == batch.messages();
+    match rejected.first() {
+        // Each and every one, and not by its data: rather a privilege that is missing.
+        Some(first) if all && rejected.iter().all(|r| r.error.class() == Class::Config) => {
+            Err(first.error.clone())
+        }
+        _ => Ok((inserted, rejected)),
+    }
+}
+
+/// Class Data, and of class 42 what an expression can raise for one message and not for another (a
+/// tsvector's syntax, row-level security), but not what says that something does not exist.
+fn may_be_a_messages(error: &Error) -> bool {
+    let state = error.sqlstate.as_str();
+    let missing = ["42P01", "42703", "42883", "42P02", "42704", "42P10"].contains(&state);
+    error.class() == Class::Data || (state.starts_with("42") && !missing)
+}
+
+/// One transaction around `write`, which loads the rows and says which messages it could not.
+fn transact(
+    job: &Job,
+    collected: &Collected,
+    write: impl FnOnce(&Tx) -> Result<(u64, Vec<Rejected>)>,
+) -> Result<()> {
+    tx(|tx| {
+        if !gucs::synchronous_commit() {
+            tx.set_local(c"synchronous_commit", c"off");
+        }
+        set_search_path(tx, job);
+        let mut shares = count(collected);
+        if collected.batch.is_empty() {
+            return offsets::advance(tx, job.id, &shares);
+        }
+        let (inserted, rejected) = write(tx)?;
+        let rejects = rejects(collected, &rejected);
+        for share in &mut shares {
+            let ours = rejects.iter().filter(|reject| reject.partition == share.partition);
+            share.rejected = i64::try_from(ours.count()).unwrap_or(i64::MAX);
+        }
+        spread(inserted, &mut shares);
+        offsets::advance(tx, job.id, &shares)?;
+        let batch_id = batches::next_id(tx)?;
+        let elapsed = i64::try_from(collected.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        batches::insert(tx, batch_id, job.id, elapsed, collected.reason.as_str(), &shares)?;
+        for reject in &rejects {
+            errors::insert(tx, job.id, batch_id, &job.spec.topic, reject)?;
+        }
+        Ok(())
+    })
+}
+
+/// `rejected` are those beyond the `unparsable` ones.
+fn check_error_limit(
+    job: &Job,
+    collected: &Collected,
+    unparsable: usize,
+    rejected: &[Rejected],
+) -> Result<()> {
+    let messages = collected.batch.messages();
+    let count = unparsable + rejected.len();
+    let (exceeded, limit) = match job.spec.error_limit {
+        None => return Ok(()),
+        Some(ErrorLimit::Count(limit)) => (count as u64 >= limit.max(1), limit.to_string()),
+        Some(ErrorLimit::Percent(limit)) => {
+            (count as f64 * 100.0 > limit * messages as f64, format!("{limit}%"))
+        }
+    };
+    if count == 0 || !exceeded {
+        return Ok(());
+    }
+    let rejects = rejects(collected, rejected);
+    let example = rejects.first().map(|first| {
+        format!(
+            "The first is partition {}, offset {}: {}.",
+            first.partition, first.offset, first.message
+        )
+    });
+    Err(Error::new(
+        SqlState::NOT_IN_PREREQUISITE_STATE,
+        format!(
+            "{count} of {messages} messages of a batch were rejected, the error limit is {limit}"
+        ),
+    )
+    .detail(example.unwrap_or_default())
+    .hint("No offset was moved. Raise ERROR_LIMIT, or start the job after the bad messages."))
+}
+
+/// The number of messages that do not parse.
+fn unparsable(collected: &Collected) -> usize {
+    let bad = |row: &Row| matches!(row.verdict, Verdict::Bad(_));
+    collected.batch.rows().filter(|(_, row)| bad(row)).count()
+}
+
+/// All rejected messages of a batch, in its order.
+fn rejects<'a>(collected: &'a Collected, rejected: &'a [Rejected]) -> Vec<Reject<'a>> {
+    let mut rejected = rejected.iter().peekable();
+    let mut found = vec![];
+    for (index, (rows, row)) in collected.batch.rows().enumerate() {
+        let text = |span| rows.bytes_of(span).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let reject = |stage, sqlstate, message, detail| Reject {
+            partition: row.partition,
+            offset: row.offset,
+            timestamp_ms: row.timestamp,
+            key: rows.bytes_of(row.key),
+            payload: rows.bytes_of(row.value),
+            headers: text(row.headers),
+            stage,
+            sqlstate,
+            message,
+            detail,
+        };
+        if let Some(found_bad) = rejected.next_if(|r| r.index == index) {
+            let error = &found_bad.error;
+            let stage = stage_of(error.sqlstate);
+            found.push(reject(stage, error.sqlstate, &error.message, error.detail.as_deref()));
+        } else if let Verdict::Bad(reason) = row.verdict {
+            let message = text(reason).unwrap_or_default();
+            found.push(reject("decode", SqlState::INVALID_TEXT, message, None));
+        }
+    }
+    found
+}
+
+/// Classes 23 and 44 are raised by constraints of the target, the others by expressions.
+fn stage_of(sqlstate: SqlState) -> &'static str {
+    if matches!(&sqlstate.0[..2], b"23" | b"44") { "write" } else { "map" }
+}
+
+/// Each moved partition's share of the batch; one whose end has moved without a message has a
+/// share too.
+fn count(collected: &Collected) -> Vec<Share> {
+    let mut shares: BTreeMap<i32, Share> = BTreeMap::new();
+    for (partition, end_offset) in &collected.to {
+        let share = Share {
+            partition: *partition,
+            begin_offset: collected.from.get(partition).copied().unwrap_or(*end_offset),
+            end_offset: *end_offset,
+            high_watermark: collected.high.get(partition).copied(),
+            ..Share::default()
+        };
+        shares.insert(*partition, share);
+    }
+    for (rows, row) in collected.batch.rows() {
+        if let Some(share) = shares.get_mut(&row.partition) {
+            share.messages += 1;
+            for span in [row.key, row.value] {
+                share.bytes += rows.bytes_of(span).map_or(0, |bytes| bytes.len() as i64);
+            }
+            share.last_message_ms = share.last_message_ms.max(row.timestamp);
+        }
+    }
+    shares.into_values().collect()
+}
+
+/// Which partition a written row came from is known only when every good message gave one row;
+/// otherwise (a filter, a set-returning function) the rows are shared out by good messages.
+fn spread(inserted: u64, shares: &mut [Share]) {
+    let good: i64 = shares.iter().map(|s| s.messages - s.rejected).sum();
+    let inserted = i64::try_from(inserted).unwrap_or(i64::MAX);
+    let (mut seen, mut given) = (0i128, 0i64);
+    for share in shares {
+        seen += i128::from(share.messages - share.rejected);
+        let due = i128::from(inserted) * seen / i128::from(good.max(1));
+        share.inserted = i64::try_from(due).unwrap_or(i64::MAX) - given;
+        given += share.inserted;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(list: &[(i64, i64)]) -> Vec<Share> {
+        let share = |(messages, rejected): &(i64, i64)| Share {
+            messages: *messages,
+            rejected: *rejected,
+            ..Share::default()
+        };
+        list.iter().map(share).collect()
+    }
+
+    #[test]
+    fn rows_are_shared_out_without_remainder() {
+        let mut some = shares(&[(10, 1), (5, 0), (0, 0), (7, 7)]);
+        spread(14, &mut some);
+        let inserted: Vec<i64> = some.iter().map(|s| s.inserted).collect();
+        assert_eq!(inserted, [9, 5, 0, 0]);
+        spread(3, &mut some);
+        assert_eq!(some.iter().map(|s| s.inserted).sum::<i64>(), 3);
+        let mut none = shares(&[(2, 2)]);
+        spread(0, &mut none);
+        assert_eq!(none[0].inserted, 0);
+    }
+}

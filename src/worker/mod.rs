@@ -1,0 +1,29 @@
+//! Ring 3: the background processes. The launcher (one per server, with preload) starts a scheduler
+//! for each database; the scheduler starts a loader for each slot of each job that shall run.
+
+mod feed;
+mod isolate;
+pub mod launcher;
+mod load;
+pub mod loader;
+mod position;
+pub mod scheduler;
+
+use crate::error::Error;
+
+/// An error as `gpss.jobs.errmsg` shows it.
+fn describe(error: &Error) -> String {
+    let mut text = error.to_string();
+    if let Some(hint) = &error.hint {
+        text.push_str(" HINT: ");
+        text.push_str(hint);
+    }
+    text
+}
+
+/// Between 0 and 1: spreads the retries of processes that failed together.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(std::process::id());
+    (random % 1000) as f64 / 1000.0
+}

@@ -1,0 +1,14 @@
+//! The end-to-end suite: a real PostgreSQL and a real Kafka, spoken to by psql and kcat as a user
+//! would. Run by `pg_test/e2e`; the names of the tests are the specification.
+
+mod e2e {
+    mod support;
+
+    mod bad_messages;
+    mod jobs;
+    mod lifecycle;
+    mod real_example;
+    mod scan;
+    mod scan_json;
+    mod survival;
+}

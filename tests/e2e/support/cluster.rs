@@ -1,0 +1,147 @@
+//! The server of `pg_test/cluster`, databases in it, and psql as their client.
+
+use super::{script, stderr, succeed, unique};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+#[derive(Clone)]
+pub struct Cluster {
+    name: &'static str,
+    /// What clients need: PGHOST, PGPORT, PGUSER and a PATH with the server's own programs.
+    environment: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// Makes it when it is missing, starts it when it is down.
+    pub fn up(name: &'static str, options: &[&str]) -> Self {
+        // The tests kill processes, not the machine: nothing would need an fsync.
+        let args = [&[name, "up", "fsync=off"], options].concat();
+        script("cluster", &args);
+        let environment = script("cluster", &[name, "env"])
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        Cluster { name, environment }
+    }
+
+    pub fn start(&self) {
+        script("cluster", &[self.name, "start"]);
+    }
+
+    /// A fast shutdown and a start.
+    pub fn restart(&self) {
+        script("cluster", &[self.name, "restart"]);
+    }
+
+    /// SIGKILL to the postmaster; returns when all its children have ended.
+    pub fn kill(&self) {
+        script("cluster", &[self.name, "kill"]);
+    }
+
+    /// A new database of a name of its own, without the extension.
+    pub fn empty_database(&self) -> Database {
+        let database = Database { cluster: self.clone(), name: unique("db") };
+        succeed(&mut self.program("createdb", &[&database.name]));
+        database
+    }
+
+    /// A new database of a name of its own, with the extension.
+    pub fn database(&self) -> Database {
+        let database = self.empty_database();
+        database.sql("CREATE EXTENSION gpss");
+        database
+    }
+
+    /// One of the server's client programs.
+    fn program(&self, program: &str, args: &[&str]) -> Command {
+        let path = self.environment.iter().find(|(name, _)| name == "PATH");
+        let bin = path.and_then(|(_, path)| path.split(':').next()).expect("a PATH");
+        let mut command = Command::new(format!("{bin}/{program}"));
+        command.envs(self.environment.iter().cloned()).args(args);
+        command
+    }
+}
+
+/// A database; dropped, with whatever still runs in it, when the test ends.
+pub struct Database {
+    cluster: Cluster,
+    pub name: String,
+}
+
+impl Database {
+    fn psql(&self, sql: &str) -> Output {
+        let args = ["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", &self.name, "-f", "-"];
+        let mut child = self
+            .cluster
+            .program("psql", &args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("psql");
+        // psql may end before it has read everything: the server may be down.
+        let _ = child.stdin.take().expect("a pipe").write_all(sql.as_bytes());
+        child.wait_with_output().expect("psql")
+    }
+
+    /// Runs statements, each in its own transaction; the rows, `|` between columns.
+    pub fn try_sql(&self, sql: &str) -> Result<String, String> {
+        let output = self.psql(sql);
+        if !output.status.success() {
+            return Err(stderr(&output));
+        }
+        Ok(String::from_utf8(output.stdout).expect("output in UTF-8").trim_end().to_string())
+    }
+
+    /// As `try_sql`; panics on an error.
+    pub fn sql(&self, sql: &str) -> String {
+        self.try_sql(sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    }
+
+    /// The one number that a query returns.
+    pub fn number(&self, sql: &str) -> i64 {
+        let answer = self.sql(sql);
+        answer.parse().unwrap_or_else(|_| panic!("{sql}\nno number: {answer:?}"))
+    }
+
+    /// The error that a statement raises, with its DETAIL and HINT; panics when it raises none.
+    pub fn error(&self, sql: &str) -> String {
+        self.try_sql(sql).expect_err(sql)
+    }
+
+    /// The notices and warnings of a statement that succeeds.
+    pub fn notices(&self, sql: &str) -> String {
+        let output = self.psql(sql);
+        assert!(output.status.success(), "{sql}\n{}", stderr(&output));
+        stderr(&output)
+    }
+
+    /// pg_dump of this database, restored into a new one.
+    pub fn dump_and_restore(&self) -> Database {
+        let dump = std::env::temp_dir().join(unique("gpss_dump"));
+        let file = dump.to_str().expect("a path in UTF-8");
+        succeed(&mut self.cluster.program("pg_dump", &["-Fc", "-f", file, &self.name]));
+        let copy = self.cluster.empty_database();
+        let args = ["--exit-on-error", "-d", &copy.name, file];
+        succeed(&mut self.cluster.program("pg_restore", &args));
+        std::fs::remove_file(&dump).expect("the dump is there");
+        copy
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let dropped = self.cluster.program("dropdb", &["--force", &self.name]).output();
+        // A test that fails may have left the server down: its own message is the one to see.
+        if !std::thread::panicking() {
+            let output = dropped.expect("dropdb");
+            assert!(output.status.success(), "{}", stderr(&output));
+        }
+    }
+}
+
+/// An SQL string literal.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
