@@ -59,11 +59,15 @@ pub fn resolve(
         Ok((offsets::load(tx, job.id)?, inherited, offsets::cluster(tx, job.id)?))
     })?;
     let reset = run.reset.as_ref().filter(|_| !positioned);
-    if let (Some(known), Some(now), None) = (&known_cluster, &cluster, reset)
-        && known != now
-    {
-        return Err(other_cluster(&job.name, known, now));
-    }
+    let foreign = match (&known_cluster, &cluster) {
+        (Some(known), Some(now)) if known != now => {
+            if reset.is_none() {
+                return Err(other_cluster(&job.name, known, now));
+            }
+            true
+        }
+        _ => false,
+    };
     let mut marks = BTreeMap::new();
     for partition in partitions {
         let low_high =
@@ -94,7 +98,7 @@ pub fn resolve(
                 Start::Offset(offset) => *offset,
             }),
         };
-        let known = stored.get(partition).copied().or_else(|| {
+        let known = stored.get(partition).copied().filter(|_| !foreign).or_else(|| {
             inherited.as_ref().and_then(|(_, offsets)| offsets.get(partition).copied())
         });
         let check = |offset, fallback| {

@@ -21,6 +21,19 @@ fn dropping_the_extension_stops_its_running_jobs_first() {
 }
 
 #[test]
+fn a_job_can_be_stopped_and_the_extension_dropped_in_one_transaction() {
+    let scene = Scene::new(1);
+    scene.submit(100);
+    scene.start();
+    eventually("the job runs", 20, || !scene.workers().is_empty());
+    scene.db.sql(
+        "SET statement_timeout = '30 s'; BEGIN; SELECT gpss.stop_job('numbers');
+         DROP EXTENSION gpss CASCADE; COMMIT",
+    );
+    assert!(scene.workers().is_empty());
+}
+
+#[test]
 fn a_restored_database_has_the_job_stopped_at_its_offset() {
     let scene = Scene::new(1);
     scene.topic.send_numbers(0..500);
