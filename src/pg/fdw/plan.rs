@@ -310,7 +310,7 @@ unsafe fn json_calls(node: *mut pg_sys::Node, finder: &Finder) -> Option<(i16, V
         let inner = args.get_ptr(0)?;
         if (*inner).type_ == pg_sys::NodeTag::T_Var {
             let var = inner.cast::<pg_sys::Var>();
-            let ours = (*var).varno == finder.scan_relid
+            let ours = i64::from((*var).varno) == i64::from(finder.scan_relid)
                 && (*var).varlevelsup == 0
                 && finder.attnums.contains(&(*var).varattno);
             return ours.then(|| ((*var).varattno, vec![call]));
@@ -391,7 +391,7 @@ unsafe fn range_clause(
         let is_column = |node: *mut pg_sys::Node| {
             let var = node.cast::<pg_sys::Var>();
             (*node).type_ == pg_sys::NodeTag::T_Var
-                && (*var).varno == scan_relid
+                && i64::from((*var).varno) == i64::from(scan_relid)
                 && (*var).varlevelsup == 0
                 && attnums.contains(&(*var).varattno)
         };
