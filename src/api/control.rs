@@ -220,8 +220,6 @@ pub fn stop_everything() {
             let mut pids = lock::holders(&tx, locks::SCHEDULER)?;
             if pids.is_empty() {
                 pids = lock::holders_of_class(&tx, locks::JOBS)?;
-                // A stop_job earlier in this transaction.
-                pids.retain(|pid| u32::try_from(*pid) != Ok(std::process::id()));
             }
             if pids.is_empty() {
                 break;

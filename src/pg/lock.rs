@@ -62,12 +62,12 @@ impl Drop for SessionLock {
     }
 }
 
-/// The processes that hold the lock in any mode, this one included.
+/// The other processes that hold the lock in any mode.
 pub fn holders(tx: &Tx, tag: Tag) -> Result<Vec<i32>> {
     held(tx, tag.class, Some(tag.id))
 }
 
-/// The processes that hold any lock of the class, this one included.
+/// The other processes that hold any lock of the class.
 pub fn holders_of_class(tx: &Tx, class: u32) -> Result<Vec<i32>> {
     held(tx, class, None)
 }
@@ -77,7 +77,8 @@ fn held(tx: &Tx, class: u32, id: Option<u32>) -> Result<Vec<i32>> {
         WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND granted
           AND database OPERATOR(pg_catalog.=) $1 AND classid OPERATOR(pg_catalog.=) $2
           AND ($3 IS NULL OR objid OPERATOR(pg_catalog.=) $3)
-          AND objsubid OPERATOR(pg_catalog.=) $4 AND pid IS NOT NULL";
+          AND objsubid OPERATOR(pg_catalog.=) $4
+          AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()";
     let args = [
         Arg::from(database()),
         Arg::from(pg_sys::Oid::from(class)),

@@ -59,14 +59,13 @@ pub fn resolve(
         Ok((offsets::load(tx, job.id)?, inherited, offsets::cluster(tx, job.id)?))
     })?;
     let reset = run.reset.as_ref().filter(|_| !positioned);
-    let foreign = match (&known_cluster, &cluster) {
-        (Some(known), Some(now)) if known != now => {
-            if reset.is_none() {
-                return Err(other_cluster(&job.name, known, now));
-            }
-            true
+    let stored = match (&known_cluster, &cluster, reset) {
+        (Some(known), Some(now), None) if known != now => {
+            return Err(other_cluster(&job.name, known, now));
         }
-        _ => false,
+        // Partitions that the reset does not name begin anew too.
+        (Some(known), Some(now), Some(_)) if known != now => Offsets::new(),
+        _ => stored,
     };
     let mut marks = BTreeMap::new();
     for partition in partitions {
@@ -98,7 +97,7 @@ pub fn resolve(
                 Start::Offset(offset) => *offset,
             }),
         };
-        let known = stored.get(partition).copied().filter(|_| !foreign).or_else(|| {
+        let known = stored.get(partition).copied().or_else(|| {
             inherited.as_ref().and_then(|(_, offsets)| offsets.get(partition).copied())
         });
         let check = |offset, fallback| {

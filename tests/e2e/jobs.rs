@@ -194,6 +194,22 @@ fn offsets_of_another_cluster_are_not_used() {
 }
 
 #[test]
+fn a_reset_of_one_partition_lets_the_other_begin_anew_on_another_cluster() {
+    let scene = Scene::new(2);
+    scene.topic.send_lines(0, "{\"n\": 0}\n");
+    scene.topic.send_lines(1, "{\"n\": 1}\n");
+    scene.submit(100);
+    scene.load_to_the_end();
+    scene.expect_exactly(0..2);
+    scene.db.sql("UPDATE gpss.offsets SET cluster_id = 'another'; TRUNCATE numbers");
+    scene.db.sql(
+        "SELECT gpss.start_job('numbers', quit_at_eof => true, reset => '{\"0\": \"latest\"}')",
+    );
+    assert_eq!(scene.db.sql("SELECT gpss.wait_job('numbers', '60 s')"), "JOB_SUCCESS");
+    scene.expect_exactly(1..2);
+}
+
+#[test]
 fn a_load_that_waits_for_its_own_transaction_ends_with_an_error() {
     let scene = Scene::new(1);
     scene.db.sql("ALTER TABLE numbers ADD PRIMARY KEY (n)");

@@ -283,6 +283,25 @@ unsafe extern "C-unwind" fn find_json(
     }
 }
 
+/// The attribute that the node is, if it is one of these of the scanned relation.
+///
+/// # Safety
+/// `node` is a planner's node.
+unsafe fn own_column(node: *mut pg_sys::Node, scan_relid: i32, attnums: &[i16]) -> Option<i16> {
+    // SAFETY: the tag says that the node is a Var.
+    unsafe {
+        if (*node).type_ != pg_sys::NodeTag::T_Var {
+            return None;
+        }
+        let var = node.cast::<pg_sys::Var>();
+        // varno is unsigned before 16.
+        let ours = i64::from((*var).varno) == i64::from(scan_relid)
+            && (*var).varlevelsup == 0
+            && attnums.contains(&(*var).varattno);
+        ours.then_some((*var).varattno)
+    }
+}
+
 /// `col->>'k'`, `col->'a'->>'b'`, `col#>>'{a,b}'` and the like, as operators or function calls;
 /// anything else is None.
 ///
@@ -309,11 +328,8 @@ unsafe fn json_calls(node: *mut pg_sys::Node, finder: &Finder) -> Option<(i16, V
         let call = json_call(function.to_u32(), args.get_ptr(1)?)?;
         let inner = args.get_ptr(0)?;
         if (*inner).type_ == pg_sys::NodeTag::T_Var {
-            let var = inner.cast::<pg_sys::Var>();
-            let ours = i64::from((*var).varno) == i64::from(finder.scan_relid)
-                && (*var).varlevelsup == 0
-                && finder.attnums.contains(&(*var).varattno);
-            return ours.then(|| ((*var).varattno, vec![call]));
+            let attnum = own_column(inner, finder.scan_relid, &finder.attnums)?;
+            return Some((attnum, vec![call]));
         }
         let (attnum, mut calls) = json_calls(inner, finder)?;
         // `->>` gives text: nothing can be applied on top of it as json.
@@ -388,19 +404,11 @@ unsafe fn range_clause(
             return None;
         }
         let op = RangeOp::from_name(std::ffi::CStr::from_ptr(name).to_str().ok()?)?;
-        let is_column = |node: *mut pg_sys::Node| {
-            let var = node.cast::<pg_sys::Var>();
-            (*node).type_ == pg_sys::NodeTag::T_Var
-                && i64::from((*var).varno) == i64::from(scan_relid)
-                && (*var).varlevelsup == 0
-                && attnums.contains(&(*var).varattno)
-        };
-        let (column, value, op) = if is_column(left) {
-            (left, right, op)
-        } else if is_column(right) && !is_any {
-            (right, left, op.commuted())
-        } else {
-            return None;
+        let own = |node| own_column(node, scan_relid, attnums);
+        let (attnum, value, op) = match (own(left), own(right)) {
+            (Some(attnum), _) => (attnum, right, op),
+            (None, Some(attnum)) if !is_any => (attnum, left, op.commuted()),
+            _ => return None,
         };
         if is_any && op != RangeOp::Equal {
             return None;
@@ -426,12 +434,7 @@ unsafe fn range_clause(
         if is_any {
             text = format!("ANY ({text})");
         }
-        let range = RangeClause {
-            attnum: (*column.cast::<pg_sys::Var>()).varattno,
-            op,
-            type_oid: type_oid.to_u32(),
-            text,
-        };
+        let range = RangeClause { attnum, op, type_oid: type_oid.to_u32(), text };
         Some((range, value))
     }
 }
