@@ -1,8 +1,9 @@
-//! `gpss.batch`: what was loaded, one row per batch and partition.
+//! What a batch leaves behind: `gpss.batch`, one row per batch and partition, and `gpss.offsets` moved.
 
-use super::{exec, one, run};
-use crate::error::Result;
-use crate::pg::spi::Arg;
+use super::{one, run};
+use crate::error::{Error, Result, SqlState};
+use crate::pg::acl::AsUser;
+use crate::pg::spi::{Arg, Plan, Row, Type};
 use crate::pg::tx::Tx;
 
 /// One partition's share of a batch.
@@ -23,49 +24,100 @@ pub struct Share {
     pub last_message_ms: Option<i64>,
 }
 
-/// A number for a batch.
-pub fn next_id(tx: &Tx) -> Result<i64> {
-    one(exec(tx, "SELECT pg_catalog.nextval('gpss.batch_id_seq')", &[], |row| row.get(1))?)
+/// Stands for "not known" in the arrays of the statement; offsets and Kafka's times are never negative.
+const UNKNOWN: i64 = -1;
+
+/// Everything that a batch leaves in the catalog, but for its rejected messages, in one statement.
+const RECORD: &str = "WITH share AS (
+    SELECT * FROM unnest($4::int4[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[],
+                         $10::int8[], $11::int8[], $12::int8[])
+        AS share (partition, begin_offset, end_offset, high, last_ms, messages, bytes, inserted,
+                  rejected)
+), moved AS (
+    UPDATE gpss.offsets AS o SET
+        next_offset = s.end_offset,
+        high_watermark = greatest(coalesce(nullif(s.high, -1), o.high_watermark), s.end_offset),
+        last_message_at = coalesce(pg_catalog.to_timestamp(nullif(s.last_ms, -1) / 1000.0),
+                                   o.last_message_at),
+        rows_loaded = o.rows_loaded + s.inserted,
+        rows_rejected = o.rows_rejected + s.rejected,
+        updated_at = pg_catalog.clock_timestamp()
+    FROM share AS s
+    WHERE o.job_id = $1 AND o.partition = s.partition AND o.next_offset = s.begin_offset
+    RETURNING 1
+), number AS (
+    SELECT pg_catalog.nextval('gpss.batch_id_seq') AS id
+), recorded AS (
+    INSERT INTO gpss.batch (id, job_id, partition, start_time, end_time, begin_offset, end_offset,
+        messages, bytes, inserted, rejected, end_reason)
+    SELECT number.id, $1, s.partition,
+        pg_catalog.clock_timestamp() - $2 * interval '1 millisecond',
+        pg_catalog.clock_timestamp(),
+        s.begin_offset, s.end_offset, s.messages, s.bytes, s.inserted, s.rejected, $3
+    FROM share AS s, number
+    WHERE $3 IS NOT NULL
+)
+SELECT (SELECT count(*) FROM moved), (SELECT id FROM number)";
+
+/// Records batches, by a statement that is prepared once.
+pub struct Recorder {
+    plan: Plan,
 }
 
-/// `collected_ms`: how long ago the batch's first message was taken.
-pub fn insert(
-    tx: &Tx,
-    id: i64,
-    job_id: i64,
-    collected_ms: i64,
-    end_reason: &str,
-    shares: &[Share],
-) -> Result<()> {
-    let sql = "INSERT INTO gpss.batch (id, job_id, partition, start_time, end_time, begin_offset,
-            end_offset, messages, bytes, inserted, rejected, end_reason)
-        SELECT $1, $2, n.partition,
-            pg_catalog.clock_timestamp() - $3 * interval '1 millisecond',
-            pg_catalog.clock_timestamp(),
-            n.begin_offset, n.end_offset, n.messages, n.bytes, n.inserted, n.rejected, $4
-        FROM unnest($5::int4[], $6::int8[], $7::int8[], $8::int8[], $9::int8[],
-                               $10::int8[], $11::int8[])
-             AS n (partition, begin_offset, end_offset, messages, bytes, inserted, rejected)";
-    let column = |f: fn(&Share) -> i64| -> Vec<i64> { shares.iter().map(f).collect() };
-    let partitions: Vec<i32> = shares.iter().map(|s| s.partition).collect();
-    let columns = [
-        column(|s| s.begin_offset),
-        column(|s| s.end_offset),
-        column(|s| s.messages),
-        column(|s| s.bytes),
-        column(|s| s.inserted),
-        column(|s| s.rejected),
-    ];
-    let mut args = vec![
-        Arg::from(id),
-        Arg::from(job_id),
-        Arg::from(collected_ms),
-        Arg::from(end_reason),
-        Arg::from(partitions.as_slice()),
-    ];
-    args.extend(columns.iter().map(|column| Arg::from(column.as_slice())));
-    run(tx, sql, &args)?;
-    Ok(())
+impl Recorder {
+    pub fn prepare(tx: &Tx) -> Result<Recorder> {
+        let _owner = AsUser::extension_owner();
+        let mut types = vec![Type::Int8, Type::Int8, Type::Text, Type::Int4Array];
+        types.resize(12, Type::Int8Array);
+        Ok(Recorder { plan: Plan::prepare(tx, RECORD, &types)? })
+    }
+
+    /// Moves the offsets by compare-and-set and adds the batch's rows; the batch's number. Without
+    /// `end_reason` (a batch that holds no message) only the offsets move.
+    ///
+    /// `collected_ms`: how long ago the batch's first message was taken.
+    ///
+    /// Errors: 40001 when an offset is not where the caller read from, because then another process
+    /// owns the partition.
+    pub fn record(
+        &self,
+        tx: &Tx,
+        job_id: i64,
+        collected_ms: i64,
+        end_reason: Option<&str>,
+        shares: &[Share],
+    ) -> Result<i64> {
+        let column = |f: fn(&Share) -> i64| -> Vec<i64> { shares.iter().map(f).collect() };
+        let partitions: Vec<i32> = shares.iter().map(|s| s.partition).collect();
+        let columns = [
+            column(|s| s.begin_offset),
+            column(|s| s.end_offset),
+            column(|s| s.high_watermark.unwrap_or(UNKNOWN)),
+            column(|s| s.last_message_ms.unwrap_or(UNKNOWN)),
+            column(|s| s.messages),
+            column(|s| s.bytes),
+            column(|s| s.inserted),
+            column(|s| s.rejected),
+        ];
+        let mut args = vec![
+            Arg::from(job_id),
+            Arg::from(collected_ms),
+            Arg::from(end_reason),
+            Arg::from(partitions.as_slice()),
+        ];
+        args.extend(columns.iter().map(|column| Arg::from(column.as_slice())));
+        let _owner = AsUser::extension_owner();
+        let row = |row: &Row<'_>| Ok((row.get::<i64>(1)?, row.get(2)?));
+        let (moved, id) = one(self.plan.execute_returning(tx, &args, row)?)?;
+        if usize::try_from(moved) == Ok(shares.len()) {
+            return Ok(id);
+        }
+        Err(Error::new(
+            SqlState::SERIALIZATION_FAILURE,
+            "the offsets of the job were moved by somebody else",
+        )
+        .detail("The batch was rolled back; it is read again from the stored offsets."))
+    }
 }
 
 /// Deletes rows older than the retention.

@@ -1,14 +1,10 @@
 //! `gpss.offsets`: where jobs stand. An offset is always the next one to read.
 
-use super::batches::Share;
 use super::{run, select, select_latest};
-use crate::error::{Error, Result, SqlState};
+use crate::error::Result;
 use crate::pg::spi::{Arg, Row, UnixMicros};
 use crate::pg::tx::Tx;
 use std::collections::BTreeMap;
-
-/// Stands for "not known" in the arrays of a statement; offsets and Kafka's times are never negative.
-const UNKNOWN: i64 = -1;
 
 /// Partition → next offset.
 pub fn load(tx: &Tx, job_id: i64) -> Result<BTreeMap<i32, i64>> {
@@ -58,43 +54,6 @@ pub fn position(
     ];
     run(tx, sql, &args)?;
     Ok(())
-}
-
-/// Moves the offsets by compare-and-set: an error when one of them is not where the caller read
-/// from, because then another process owns the partition.
-pub fn advance(tx: &Tx, job_id: i64, shares: &[Share]) -> Result<()> {
-    let sql = "UPDATE gpss.offsets AS o SET
-            next_offset = n.next,
-            high_watermark = greatest(coalesce(nullif(n.high, -1), o.high_watermark), n.next),
-            last_message_at = coalesce(pg_catalog.to_timestamp(nullif(n.last_ms, -1) / 1000.0),
-                                       o.last_message_at),
-            rows_loaded = o.rows_loaded + n.loaded,
-            rows_rejected = o.rows_rejected + n.rejected,
-            updated_at = pg_catalog.clock_timestamp()
-        FROM unnest($2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::int8[],
-                               $7::int8[], $8::int8[])
-             AS n (partition, expected, next, high, last_ms, loaded, rejected)
-        WHERE o.job_id = $1 AND o.partition = n.partition AND o.next_offset = n.expected";
-    let column = |f: fn(&Share) -> i64| -> Vec<i64> { shares.iter().map(f).collect() };
-    let partitions: Vec<i32> = shares.iter().map(|s| s.partition).collect();
-    let columns = [
-        column(|s| s.begin_offset),
-        column(|s| s.end_offset),
-        column(|s| s.high_watermark.unwrap_or(UNKNOWN)),
-        column(|s| s.last_message_ms.unwrap_or(UNKNOWN)),
-        column(|s| s.inserted),
-        column(|s| s.rejected),
-    ];
-    let mut args = vec![Arg::from(job_id), Arg::from(partitions.as_slice())];
-    args.extend(columns.iter().map(|column| Arg::from(column.as_slice())));
-    if run(tx, sql, &args)? == shares.len() as u64 {
-        return Ok(());
-    }
-    Err(Error::new(
-        SqlState::SERIALIZATION_FAILURE,
-        "the offsets of the job were moved by somebody else",
-    )
-    .detail("The batch was rolled back; it is read again from the stored offsets."))
 }
 
 /// A job's name and its offsets.

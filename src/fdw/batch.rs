@@ -39,6 +39,11 @@ impl Batch {
         &self.parts
     }
 
+    /// The blocks that nobody else holds.
+    pub fn into_blocks(self) -> impl Iterator<Item = Rows> {
+        self.parts.into_iter().filter_map(|part| Arc::into_inner(part.rows))
+    }
+
     pub fn rows(&self) -> impl Iterator<Item = (&Arc<Rows>, &Row)> {
         self.parts.iter().flat_map(|part| {
             part.range.clone().filter_map(|i| part.rows.row(i).map(|row| (&part.rows, row)))
@@ -129,7 +134,7 @@ pub fn decode_again(rows: &Rows, fields: &[JsonField]) -> Rows {
             continue;
         }
         if !decode_into(&mut decoder, &message, &mut out) {
-            let reason = Decoded::Bad("the wanted fields of the block exceed 4 GiB");
+            let reason = Decoded::Bad("the wanted fields of the block exceed 2 GiB");
             let _ = out.push(&message, reason, &[], &[]);
         }
     }

@@ -1,6 +1,7 @@
 //! What each column of a foreign table holds, by its options, and what the decoder has to deliver.
 
-use crate::format::{JsonField, Step};
+use crate::format::{Cast, JsonField, Step};
+use crate::pg::datum;
 use crate::pg::fdw::{Column, JsonCall, Table};
 use pgrx::pg_sys;
 
@@ -55,9 +56,33 @@ pub fn is_json(column: &Column) -> bool {
     [pg_sys::JSONOID, pg_sys::JSONBOID].contains(&column.type_oid)
 }
 
+/// The conversion that the decoder does for a scan of this session.
+pub fn conversion(type_oid: pg_sys::Oid) -> Option<Cast> {
+    let in_time = |cast: &Cast| matches!(cast, Cast::Timestamp | Cast::Timestamptz);
+    cast_to(type_oid).filter(|cast| !in_time(cast) || datum::z_means_utc())
+}
+
+/// The conversion that the decoder can do for a type without modifier.
+pub fn cast_to(type_oid: pg_sys::Oid) -> Option<Cast> {
+    Some(match type_oid {
+        pg_sys::BOOLOID => Cast::Bool,
+        pg_sys::INT2OID => Cast::Int2,
+        pg_sys::INT4OID => Cast::Int4,
+        pg_sys::INT8OID => Cast::Int8,
+        pg_sys::FLOAT4OID => Cast::Float4,
+        pg_sys::FLOAT8OID => Cast::Float8,
+        pg_sys::NUMERICOID => Cast::Numeric,
+        pg_sys::DATEOID => Cast::Date,
+        pg_sys::TIMESTAMPOID => Cast::Timestamp,
+        pg_sys::TIMESTAMPTZOID => Cast::Timestamptz,
+        pg_sys::UUIDOID => Cast::Uuid,
+        _ => return None,
+    })
+}
+
 /// The decoder's field for a chain of JSON calls.
-pub fn json_field(calls: &[JsonCall]) -> JsonField {
-    let mut field = JsonField { steps: vec![], text: false };
+pub fn json_field(calls: &[JsonCall], cast: Option<Cast>) -> JsonField {
+    let mut field = JsonField { steps: vec![], text: false, cast };
     for call in calls {
         match call {
             JsonCall::Field(key) | JsonCall::FieldText(key) => {

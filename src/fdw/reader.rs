@@ -101,6 +101,9 @@ pub struct Reader {
     stop: Arc<AtomicBool>,
     budget: Arc<Budget>,
     wake: Arc<EventFd>,
+    /// Blocks that have been loaded go back to be filled again: new memory costs a page fault for
+    /// each four kilobytes, in all as much as the decoding.
+    used: Sender<Rows>,
     thread: Option<Thread<()>>,
 }
 
@@ -123,6 +126,7 @@ impl Reader {
         let stop = Arc::new(AtomicBool::new(false));
         let budget = Arc::new(Budget { used: Mutex::new(0), freed: Condvar::new(), limit: budget });
         let wake = Arc::new(EventFd::new()?);
+        let (used, reusable) = bounded(CHANNEL_BLOCKS);
         let work = Work {
             topic: topic.to_owned(),
             decoder: JsonDecoder::new(&needs.fields),
@@ -135,12 +139,13 @@ impl Reader {
                 wake: Arc::clone(&wake),
             },
             orders: ordered,
+            reusable,
             next_check: watch_partitions.then(|| Instant::now() + PARTITION_CHECK),
             known: 0,
             expected: (0, 0),
         };
         let thread = threads::spawn("gpss reader", move || work.run(consumer))?;
-        Ok(Reader { inputs, orders, stop, budget, wake, thread: Some(thread) })
+        Ok(Reader { inputs, orders, stop, budget, wake, used, thread: Some(thread) })
     }
 
     /// What has arrived, without waiting. An `Err` means the thread is gone.
@@ -173,6 +178,14 @@ impl Reader {
     pub fn add(&self, positions: Vec<Position>) {
         // A closed channel means the thread has ended, which try_next reports.
         let _ = self.orders.send(Order::Add(positions));
+    }
+
+    /// Takes a block back that is not needed any more.
+    pub fn recycle(&self, rows: Rows) {
+        if rows.bytes() <= 2 * BLOCK_BYTES {
+            // When the channel is full, enough are waiting.
+            let _ = self.used.try_send(rows);
+        }
     }
 
     /// Shows the next offsets as those of the consumer group, if the user has named one. For
@@ -239,6 +252,7 @@ struct Work {
     headers: bool,
     out: Out,
     orders: Receiver<Order>,
+    reusable: Receiver<Rows>,
     /// When to ask for new partitions; None: never.
     next_check: Option<Instant>,
     known: usize,
@@ -299,7 +313,7 @@ impl Work {
         let mut ends = vec![];
         let mut failure = None;
         let mut headers = vec![];
-        consumer
+        let taken = consumer
             .poll(BLOCK_ROWS, POLL, &mut |event| match event {
                 Event::Message(record) => self.push(&record, &mut headers, &mut blocks),
                 Event::Eof { partition, offset } => ends.push((partition, offset)),
@@ -308,6 +322,10 @@ impl Work {
                 }
             })
             .map_err(Failure::Other)?;
+        if taken == 0 {
+            // A quiet topic: the memory is not needed.
+            while self.reusable.try_recv().is_ok() {}
+        }
         for rows in blocks {
             self.expected = (rows.len(), rows.bytes());
             self.out.send_rows(rows, consumer, &self.topic);
@@ -321,19 +339,24 @@ impl Work {
         }
     }
 
-    /// An empty block with room for as much as the last one held: a busy topic fills it without
-    /// growing it, a quiet one does not allocate a megabyte for one message.
+    /// An empty block: a used one, or one with room for as much as the last one held: a busy topic
+    /// fills it without growing it, a quiet one does not allocate a megabyte for one message.
     fn block(&self) -> Rows {
         let (rows, bytes) = self.expected;
-        Rows::with_capacity(self.width, rows, bytes + bytes / 8)
+        match self.reusable.try_recv() {
+            Ok(used) => used.emptied(self.width),
+            Err(_) => Rows::with_capacity(self.width, rows, bytes + bytes / 8),
+        }
     }
 
     /// Decodes a message into the last block, or into a new one when that is full.
     fn push(&mut self, record: &Record<'_>, headers: &mut Vec<u8>, blocks: &mut Vec<Rows>) {
         headers.clear();
-        let mut list = record.headers().peekable();
-        if self.headers && list.peek().is_some() {
-            headers_json(list, headers);
+        if self.headers {
+            let mut list = record.headers().peekable();
+            if list.peek().is_some() {
+                headers_json(list, headers);
+            }
         }
         let message = Message {
             partition: record.partition,
@@ -349,7 +372,7 @@ impl Work {
         {
             let mut rows = self.block();
             if !decode_into(&mut self.decoder, &message, &mut rows) {
-                let reason = Decoded::Bad("the wanted fields of the message exceed 4 GiB");
+                let reason = Decoded::Bad("the wanted fields of the message exceed 2 GiB");
                 // An empty block takes the bare message.
                 let _ = rows.push(&message, reason, &[], &[]);
             }

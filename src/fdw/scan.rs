@@ -7,8 +7,8 @@ use super::session::{self, Running};
 use super::source::{self, KafkaSource};
 use super::topic::TopicScan;
 use crate::error::{Error, Result, SqlState};
-use crate::format::{JsonField, array_literal};
-use crate::model::rows::{Row, Rows, Span, Verdict};
+use crate::format::{Cast, JsonField, array_literal};
+use crate::model::rows::{Row, Rows, Span, Value, Verdict};
 use crate::pg::fdw::{
     Bound, Column, ForeignSource, JsonCall, Output, RowWriter, ScanRequest, Table,
 };
@@ -46,22 +46,32 @@ enum Fill {
     Json,
     /// A JSON array for an array column.
     Array,
-    /// Text for the column's input function.
+    /// Text for the type's input function.
     Input,
+    /// A value that the decoder has converted, if it could.
+    Converted(Cast),
+    /// The same for an expression, whose conversion may fail only for rows that are wanted; None: by
+    /// the type's input function in any case.
+    Expression(Option<Cast>),
 }
 
 /// A scan from Begin to End.
 pub struct KafkaScan {
-    topic: String,
     format: String,
-    /// Output column and how it is filled; columns that nothing reads are left out.
-    cells: Vec<(usize, Cell)>,
+    shape: Shape,
     /// What the decoder delivers for this scan.
     fields: Vec<JsonField>,
     /// Whether the table wants to see messages that do not parse.
     wants_errors: bool,
     range_lines: Vec<String>,
     rows: From,
+}
+
+/// How a message becomes a row.
+struct Shape {
+    topic: String,
+    /// Output column and how it is filled; columns that nothing reads are left out.
+    cells: Vec<(usize, Cell)>,
 }
 
 enum From {
@@ -75,12 +85,18 @@ struct BatchScan {
     cursor: Cursor,
     /// The batch was decoded into exactly our fields, in our order.
     same_fields: bool,
-    block: Option<(usize, Arc<Rows>)>,
+    /// The number of the part whose block `rows` is.
+    part: Option<usize>,
+    rows: Arc<Rows>,
 }
 
 impl ForeignSource for KafkaScan {
     fn delivers_json(table: &Table, column: &Column) -> bool {
         ColumnSource::of(table, column) == ColumnSource::Value
+    }
+
+    fn converts(type_oid: pg_sys::Oid) -> bool {
+        columns::cast_to(type_oid).is_some()
     }
 
     fn bounds(column: &Column) -> bool {
@@ -106,7 +122,8 @@ impl ForeignSource for KafkaScan {
                 same_fields: running.needs.fields == fields,
                 running,
                 cursor: Cursor::default(),
-                block: None,
+                part: None,
+                rows: Arc::default(),
             }),
             None => {
                 let scan = TopicScan::new(table, &topic, request.user, &fields, headers);
@@ -114,9 +131,8 @@ impl ForeignSource for KafkaScan {
             }
         };
         Ok(KafkaScan {
-            topic,
             format,
-            cells,
+            shape: Shape { topic, cells },
             fields,
             wants_errors: table.columns.iter().any(|c| c.option("source") == Some("error")),
             range_lines: request
@@ -130,23 +146,22 @@ impl ForeignSource for KafkaScan {
 
     fn next(&mut self, bounds: &[Bound], out: &mut RowWriter<'_>) -> Result<bool> {
         loop {
-            let found = match &mut self.rows {
-                From::Batch(scan) => scan.next(&self.fields, out)?,
-                From::Topic(scan) => scan.next(bounds, out)?,
+            let (found, rows, in_batch) = match &mut self.rows {
+                From::Batch(scan) => (scan.next(&self.fields, out)?, Some(&*scan.rows), true),
+                From::Topic(scan) => (scan.next(bounds, out)?, scan.block(), false),
             };
-            let Some((rows, index)) = found else { return Ok(false) };
+            let (Some(index), Some(rows)) = (found, rows) else { return Ok(false) };
             let Some(row) = rows.row(index) else { return Ok(false) };
             if let Verdict::Bad(reason) = row.verdict {
-                match &self.rows {
+                if in_batch {
                     // The worker records it with the batch.
-                    From::Batch(_) => continue,
-                    From::Topic(_) if self.wants_errors => {}
-                    From::Topic(_) => return Err(unparsable(&self.topic, row, &rows, reason)),
+                    continue;
+                }
+                if !self.wants_errors {
+                    return Err(unparsable(&self.shape.topic, row, rows, reason));
                 }
             }
-            for (output, cell) in &self.cells {
-                self.fill(*output, cell, row, &rows, rows.fields(index), out)?;
-            }
+            self.shape.fill(row, rows, rows.fields(index), out)?;
             return Ok(true);
         }
     }
@@ -155,7 +170,7 @@ impl ForeignSource for KafkaScan {
         match &mut self.rows {
             From::Batch(scan) => {
                 scan.cursor = Cursor::default();
-                scan.block = None;
+                scan.part = None;
             }
             From::Topic(scan) => scan.rescan(new_bounds),
         }
@@ -164,7 +179,7 @@ impl ForeignSource for KafkaScan {
 
     fn explain(&self) -> Vec<(&'static str, String)> {
         let mut lines =
-            vec![("Kafka Topic", self.topic.clone()), ("Kafka Format", self.format.clone())];
+            vec![("Kafka Topic", self.shape.topic.clone()), ("Kafka Format", self.format.clone())];
         let range = match self.range_lines.is_empty() {
             true => "all partitions, from the beginning to the end".to_owned(),
             false => self.range_lines.join(", "),
@@ -178,14 +193,34 @@ impl ForeignSource for KafkaScan {
     }
 }
 
-impl KafkaScan {
+impl Shape {
     fn fill(
+        &self,
+        row: &Row,
+        rows: &Rows,
+        fields: &[Value],
+        out: &mut RowWriter<'_>,
+    ) -> Result<()> {
+        let plain = row.verdict == Verdict::Plain;
+        for (i, cell) in &self.cells {
+            match cell {
+                Cell::Field { index, fill, .. } if plain => {
+                    let value = fields.get(*index).copied().unwrap_or(Value::Null);
+                    set_value(*i, fill, value, rows, out)?;
+                }
+                _ => self.fill_other(*i, cell, row, rows, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Anything but a field of a message whose fields are known.
+    fn fill_other(
         &self,
         i: usize,
         cell: &Cell,
         row: &Row,
         rows: &Rows,
-        fields: &[Span],
         out: &mut RowWriter<'_>,
     ) -> Result<()> {
         let bad = matches!(row.verdict, Verdict::Bad(_));
@@ -208,31 +243,46 @@ impl KafkaScan {
             }
             // Text and json outputs are what the functions return; the others go through the
             // column's input function, which needs the text: ask the functions for that too.
-            Cell::Field { calls, fill, .. } if row.verdict == Verdict::Unsure => match fill {
+            Cell::Field { calls, fill, .. } => match fill {
                 Fill::Text => out.set_json_calls(i, row.value, calls)?,
                 _ => {
                     let text = out.json_calls_text(row.value, calls)?;
                     set_field(i, fill, text.as_deref(), out)?;
                 }
             },
-            Cell::Field { index, fill, .. } => {
-                let span = fields.get(*index).copied().unwrap_or(Span::NULL);
-                match fill {
-                    Fill::Text => out.set_text(i, span)?,
-                    _ => set_field(i, fill, rows.bytes_of(span), out)?,
-                }
-            }
         }
         Ok(())
     }
 }
 
+/// A field as the decoder has delivered it.
+fn set_value(
+    i: usize,
+    fill: &Fill,
+    value: Value,
+    rows: &Rows,
+    out: &mut RowWriter<'_>,
+) -> Result<()> {
+    match (value, fill) {
+        (Value::Null, _) => {}
+        (Value::Fixed(bits), _) => out.set_i64(i, bits),
+        (Value::Bytes(span), Fill::Text) => out.set_text(i, span)?,
+        (Value::Bytes(span), Fill::Converted(cast) | Fill::Expression(Some(cast))) => match cast {
+            Cast::Uuid => out.set_reference(i, span),
+            _ => out.set_bytes(i, span),
+        },
+        (Value::Bytes(span) | Value::Unconverted(span), Fill::Expression(_)) => {
+            out.set_input_late(i, span);
+        }
+        (Value::Bytes(span) | Value::Unconverted(span), _) => {
+            set_field(i, fill, rows.bytes_of(span), out)?;
+        }
+    }
+    Ok(())
+}
+
 impl BatchScan {
-    fn next(
-        &mut self,
-        fields: &[JsonField],
-        out: &mut RowWriter<'_>,
-    ) -> Result<Option<(Arc<Rows>, usize)>> {
+    fn next(&mut self, fields: &[JsonField], out: &mut RowWriter<'_>) -> Result<Option<usize>> {
         let batch: &Batch = &self.running.batch;
         let progress = &self.running.progress;
         let Some((part, index)) = self.cursor.next(batch) else {
@@ -240,20 +290,16 @@ impl BatchScan {
             return Ok(None);
         };
         progress.taken.set(self.cursor.taken());
-        let rows = match &self.block {
-            Some((held, rows)) if *held == part => Arc::clone(rows),
-            _ => {
-                let Some(decoded) = batch.parts().get(part) else { return Ok(None) };
-                let rows = match self.same_fields {
-                    true => Arc::clone(&decoded.rows),
-                    false => Arc::new(decode_again(&decoded.rows, fields)),
-                };
-                out.set_block(&rows);
-                self.block = Some((part, Arc::clone(&rows)));
-                rows
-            }
-        };
-        Ok(Some((rows, index)))
+        if self.part != Some(part) {
+            let Some(decoded) = batch.parts().get(part) else { return Ok(None) };
+            self.rows = match self.same_fields {
+                true => Arc::clone(&decoded.rows),
+                false => Arc::new(decode_again(&decoded.rows, fields)),
+            };
+            self.part = Some(part);
+            out.set_block(&self.rows);
+        }
+        Ok(Some(index))
     }
 }
 
@@ -266,7 +312,13 @@ fn cells(request: &ScanRequest) -> (Vec<(usize, Cell)>, Vec<JsonField>) {
     for (i, (output, _)) in used {
         let cell = match output {
             Output::Dropped => continue,
-            Output::Json { calls } => field_cell(calls.clone(), Fill::Text, &mut fields),
+            Output::Json { calls, cast } => {
+                let fill = match cast {
+                    Some(type_oid) => Fill::Expression(columns::conversion(*type_oid)),
+                    None => Fill::Text,
+                };
+                field_cell(calls.clone(), fill, &mut fields)
+            }
             Output::Column(column) => column_cell(&request.table, column, &mut fields),
         };
         cells.push((i, cell));
@@ -294,6 +346,9 @@ fn column_cell(table: &Table, column: &Column, fields: &mut Vec<JsonField>) -> C
                 pg_sys::TEXTOID => Fill::Text,
                 _ if columns::is_json(column) => Fill::Json,
                 _ if column.is_array => Fill::Array,
+                _ if column.typmod == -1 => {
+                    columns::conversion(type_oid).map_or(Fill::Input, Fill::Converted)
+                }
                 _ => Fill::Input,
             };
             field_cell(vec![columns::field_call(column, &name)], fill, fields)
@@ -302,7 +357,12 @@ fn column_cell(table: &Table, column: &Column, fields: &mut Vec<JsonField>) -> C
 }
 
 fn field_cell(calls: Vec<JsonCall>, fill: Fill, fields: &mut Vec<JsonField>) -> Cell {
-    let field = columns::json_field(&calls);
+    let cast = match fill {
+        Fill::Converted(cast) => Some(cast),
+        Fill::Expression(cast) => cast,
+        _ => None,
+    };
+    let field = columns::json_field(&calls, cast);
     let index = fields.iter().position(|f| *f == field).unwrap_or_else(|| {
         fields.push(field);
         fields.len() - 1
@@ -318,7 +378,7 @@ fn set_field(i: usize, fill: &Fill, bytes: Option<&[u8]>, out: &mut RowWriter<'_
             let literal = std::str::from_utf8(bytes).ok().and_then(array_literal);
             out.set_input(i, literal.as_deref().map_or(bytes, str::as_bytes))
         }
-        Fill::Text | Fill::Json | Fill::Input => out.set_input(i, bytes),
+        _ => out.set_input(i, bytes),
     }
 }
 

@@ -66,12 +66,13 @@ impl TopicScan {
         }
     }
 
-    /// The next message within the ranges.
-    pub fn next(
-        &mut self,
-        bounds: &[Bound],
-        out: &mut RowWriter<'_>,
-    ) -> Result<Option<(Arc<Rows>, usize)>> {
+    /// The block that `next` has found the last message in.
+    pub fn block(&self) -> Option<&Rows> {
+        self.block.as_ref().map(|(rows, _)| &**rows)
+    }
+
+    /// The next message within the ranges: its index in the block.
+    pub fn next(&mut self, bounds: &[Bound], out: &mut RowWriter<'_>) -> Result<Option<usize>> {
         if self.reader.is_none() && self.block.is_none() {
             self.start(bounds)?;
         }
@@ -85,7 +86,7 @@ impl TopicScan {
                         self.open.remove(&row.partition);
                     }
                     if row.offset < end && self.limits.wants(row) {
-                        return Ok(Some((Arc::clone(rows), index)));
+                        return Ok(Some(index));
                     }
                 }
                 self.block = None;

@@ -11,7 +11,8 @@
 
 use std::fmt::Write;
 
-use super::path::{JsonField, Node, ROOT, trie};
+use super::cast::{Cast, Converted, cast};
+use super::path::{JsonField, Node, ROOT, Wanted, trie};
 use super::scan::{self, Escapes, Fault, Problem, Scanned, StringToken};
 use crate::model::rows::{Decoded, Field};
 
@@ -231,10 +232,10 @@ impl JsonDecoder {
         // PostgreSQL keeps white space before a lone scalar (`get_scalar`).
         let scalar = self.stack.is_empty() && !matches!(bytes.get(start), Some(b'{' | b'['));
         let start = if scalar { 0 } else { start };
-        for &(index, text) in &self.nodes[node].wanted {
-            self.fields[index] = match value {
+        for &Wanted { index, text, cast } in &self.nodes[node].wanted {
+            let from = self.scratch.len();
+            let field = match value {
                 Value::String(string) if text && string.escapes != Escapes::None => {
-                    let from = self.scratch.len();
                     scan::unescape(bytes, string, &mut self.scratch);
                     Field::Scratch(from, self.scratch.len() - from)
                 }
@@ -244,7 +245,33 @@ impl JsonDecoder {
                 Value::Null if text => Field::Null,
                 _ => Field::Value(start, end - start),
             };
+            self.fields[index] = match cast {
+                Some(to) => convert(to, field, bytes, &mut self.scratch),
+                None => field,
+            };
         }
+    }
+}
+
+/// A field's text as a value of the type; left as text when only PostgreSQL can say what it is.
+fn convert(to: Cast, field: Field, bytes: &[u8], scratch: &mut Vec<u8>) -> Field {
+    let from = scratch.len();
+    let converted = match field {
+        Field::Value(start, len) => {
+            let text = bytes.get(start..start + len).unwrap_or_default();
+            cast(text, to, scratch).or_else(|| {
+                scratch.extend_from_slice(text);
+                None
+            })
+        }
+        // Escapes in a number or a date are too rare to be worth a way of their own.
+        Field::Scratch(start, len) => return Field::Unconverted(start, len),
+        other => return other,
+    };
+    match converted {
+        Some(Converted::Fixed(bits)) => Field::Fixed(bits),
+        Some(Converted::Bytes) => Field::Scratch(from, scratch.len() - from),
+        None => Field::Unconverted(from, scratch.len() - from),
     }
 }
 

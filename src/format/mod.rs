@@ -2,12 +2,14 @@
 //! gives byte for byte what PostgreSQL's own functions would give.
 
 pub mod array_literal;
+pub mod cast;
 pub mod headers;
 pub mod json;
 pub mod path;
 mod scan;
 
 pub use array_literal::array_literal;
+pub use cast::Cast;
 pub use headers::headers_json;
 pub use json::JsonDecoder;
 pub use path::{JsonField, Step};

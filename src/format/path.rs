@@ -7,6 +7,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
 
+use super::cast::Cast;
+
 /// One step from a JSON value to a value in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
@@ -33,11 +35,17 @@ pub struct JsonField {
     /// True for `->>` and `#>>`: strings de-escaped, JSON null is SQL NULL. False for `->` and
     /// `#>`: the value as it is written in the document.
     pub text: bool,
+    /// The text is wanted as a value of this type.
+    pub cast: Option<Cast>,
 }
 
 impl fmt::Display for JsonField {
-    /// As the operators that ask for it: `->'a'->>'b'`, `#>>'{a,b}'`.
+    /// As the operators that ask for it: `->'a'->>'b'`, `(#>>'{a,b}')::bigint`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(cast) = self.cast {
+            let text = JsonField { cast: None, ..self.clone() };
+            return write!(f, "({text})::{cast}");
+        }
         let arrow = |last: bool, text: &'static str, json: &'static str| {
             if last && self.text { text } else { json }
         };
@@ -70,10 +78,18 @@ pub(super) struct Node {
     pub children: HashMap<Box<[u8]>, usize, BuildHasherDefault<KeyHasher>>,
     /// A child is a subscript if the value here is an array.
     pub subscripts: bool,
-    /// The fields whose value is the value here: index, and whether as text.
-    pub wanted: Vec<(usize, bool)>,
+    /// The fields whose value is the value here.
+    pub wanted: Vec<Wanted>,
     /// The current document had this key already. Kept for nodes with children only.
     pub seen: bool,
+}
+
+/// A field at its place: its index, and how it is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub index: usize,
+    pub text: bool,
+    pub cast: Option<Cast>,
 }
 
 /// The trie of the fields' paths.
@@ -90,7 +106,7 @@ pub(super) fn trie(fields: &[JsonField]) -> Vec<Node> {
                 nodes.push(Node::default());
             }
         }
-        nodes[at].wanted.push((index, field.text));
+        nodes[at].wanted.push(Wanted { index, text: field.text, cast: field.cast });
     }
     nodes
 }

@@ -1,10 +1,15 @@
-//! A block of decoded messages, as the reader thread hands it to the backend: one byte arena and
-//! spans into it, so that a block costs a handful of allocations whatever the number of messages.
+//! A block of decoded messages, as the reader thread hands it to the backend: two byte arenas and
+//! spans into them, so that a block costs a handful of allocations whatever the number of messages.
 //!
-//! Each stretch of bytes lies in the arena the way PostgreSQL's `text` and `bytea` lie in memory
+//! Fields lie apart from whole messages: the executor reads the fields only, one after the other,
+//! and most messages never again.
+//!
+//! Each stretch of bytes lies in its arena the way PostgreSQL's `text` and `bytea` lie in memory
 //! (varatt.h: a four-byte header, aligned to four), so that a datum is a pointer and not a copy.
 
-/// A stretch of the arena; `NULL` stands for SQL NULL.
+use std::ops::Range;
+
+/// A stretch of an arena; `NULL` stands for SQL NULL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     start: u32,
@@ -17,7 +22,16 @@ impl Span {
     pub fn is_null(self) -> bool {
         self.len == u32::MAX
     }
+
+    /// The stretch with `before` bytes in front of it.
+    fn range(self, before: usize) -> Option<Range<usize>> {
+        let start = (self.start & !IN_MESSAGES) as usize;
+        Some(start.checked_sub(before)?..start + self.len as usize)
+    }
 }
+
+/// Marks the start of a span in the arena of whole messages.
+const IN_MESSAGES: u32 = 1 << 31;
 
 /// What the decoder found about a message as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +45,7 @@ pub enum Verdict {
     Bad(Span),
 }
 
-/// One message's metadata and where its bytes lie.
+/// One message's metadata, and where its bytes lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub partition: i32,
@@ -52,8 +66,23 @@ pub enum Field {
     Null,
     /// Bytes of the message's value as they stand there: start, length.
     Value(usize, usize),
-    /// Bytes of the decoder's scratch space (unescaped text): start, length.
+    /// Bytes of the decoder's scratch space (unescaped text, a converted value): start, length.
     Scratch(usize, usize),
+    /// A value converted to a type that PostgreSQL passes by value: the datum's bits.
+    Fixed(i64),
+    /// Text in the scratch space that should be converted, but only PostgreSQL knows how.
+    Unconverted(usize, usize),
+}
+
+/// A decoded field in the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    Null,
+    Bytes(Span),
+    /// As `Field::Fixed`.
+    Fixed(i64),
+    /// As `Field::Unconverted`.
+    Unconverted(Span),
 }
 
 /// The bytes of one message, borrowed, on their way into the arena.
@@ -78,29 +107,51 @@ pub enum Decoded<'a> {
 /// A block of messages; `width` fields each.
 #[derive(Debug, Default)]
 pub struct Rows {
-    arena: Vec<u8>,
+    /// Keys, values, headers.
+    messages: Vec<u8>,
+    /// Fields, and the reasons why messages do not parse.
+    decoded: Vec<u8>,
     rows: Vec<Row>,
-    fields: Vec<Span>,
+    fields: Vec<Value>,
     width: usize,
+    /// Messages that do not parse.
+    bad: usize,
 }
 
 impl Rows {
     pub fn with_capacity(width: usize, rows: usize, bytes: usize) -> Self {
         Rows {
-            arena: Vec::with_capacity(bytes),
+            messages: Vec::with_capacity(bytes),
+            decoded: Vec::new(),
             rows: Vec::with_capacity(rows),
             fields: Vec::with_capacity(rows * width),
             width,
+            bad: 0,
         }
+    }
+
+    /// The same block without messages; its memory is kept, to be used again.
+    #[must_use]
+    pub fn emptied(mut self, width: usize) -> Self {
+        self.messages.clear();
+        self.decoded.clear();
+        self.rows.clear();
+        self.fields.clear();
+        Rows { width, bad: 0, ..self }
     }
 
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Bytes held by the arena: what the limits on bytes in flight count.
+    /// Bytes held by the arenas: what the limits on bytes in flight count.
     pub fn bytes(&self) -> usize {
-        self.arena.len()
+        self.messages.len() + self.decoded.len()
+    }
+
+    /// How many messages do not parse.
+    pub fn bad(&self) -> usize {
+        self.bad
     }
 
     pub fn row(&self, index: usize) -> Option<&Row> {
@@ -108,7 +159,7 @@ impl Rows {
     }
 
     /// The fields of a row, in the order of the projection; empty past the end.
-    pub fn fields(&self, index: usize) -> &[Span] {
+    pub fn fields(&self, index: usize) -> &[Value] {
         let start = index * self.width;
         self.fields.get(start..start + self.width).unwrap_or(&[])
     }
@@ -118,8 +169,7 @@ impl Rows {
         if span.is_null() {
             return None;
         }
-        let start = span.start as usize;
-        self.arena.get(start..start + span.len as usize)
+        self.arena(span).get(span.range(0)?)
     }
 
     /// A span with its four-byte varlena header in front: what a `text` or `bytea` datum points to.
@@ -127,12 +177,15 @@ impl Rows {
         if span.is_null() {
             return None;
         }
-        let start = span.start as usize;
-        self.arena.get(start.checked_sub(HEADER)?..start + span.len as usize)
+        self.arena(span).get(span.range(HEADER)?)
+    }
+
+    fn arena(&self, span: Span) -> &[u8] {
+        if span.start & IN_MESSAGES == 0 { &self.decoded } else { &self.messages }
     }
 
     /// Appends a message. `fields` and `scratch` are the decoder's; missing fields become NULL.
-    /// False, and nothing appended, when the block's 32-bit spans do not reach that far: an empty
+    /// False, and nothing appended, when the block's 31-bit spans do not reach that far: an empty
     /// block takes any message that Kafka can carry (1 GB) without fields.
     #[must_use]
     pub fn push(
@@ -143,34 +196,44 @@ impl Rows {
         scratch: &[u8],
     ) -> bool {
         let of_fields = fields.iter().map(|field| match field {
-            Field::Null => 0,
-            Field::Value(_, len) | Field::Scratch(_, len) => *len,
+            Field::Null | Field::Fixed(_) => 0,
+            Field::Value(_, len) | Field::Scratch(_, len) | Field::Unconverted(_, len) => *len,
         });
         let of_message = [m.value, m.key, m.headers].map(|bytes| bytes.map_or(0, <[u8]>::len));
         let reason = if let Decoded::Bad(reason) = decoded { reason.len() } else { 0 };
         let data: usize = of_fields.chain(of_message).sum::<usize>() + reason;
         let framing = (self.width + 4) * 2 * HEADER;
-        if self.arena.len() + data + framing >= u32::MAX as usize {
+        if self.bytes() + data + framing >= IN_MESSAGES as usize {
             return false;
         }
-        let value = self.put(m.value);
-        let key = self.put(m.key);
-        let headers = self.put(m.headers);
+        let [value, key, headers] = [m.value, m.key, m.headers].map(|bytes| {
+            let span = put(&mut self.messages, bytes);
+            if span.is_null() { span } else { Span { start: span.start | IN_MESSAGES, ..span } }
+        });
         let verdict = match decoded {
             Decoded::Plain => Verdict::Plain,
             Decoded::Unsure => Verdict::Unsure,
-            Decoded::Bad(reason) => Verdict::Bad(self.put(Some(reason.as_bytes()))),
+            Decoded::Bad(reason) => {
+                self.bad += 1;
+                Verdict::Bad(put(&mut self.decoded, Some(reason.as_bytes())))
+            }
         };
+        let document = m.value.unwrap_or_default();
         for i in 0..self.width {
-            let bytes = match fields.get(i) {
-                None | Some(Field::Null) => None,
+            let value = match fields.get(i) {
+                None | Some(Field::Null) => Value::Null,
                 Some(Field::Value(start, len)) => {
-                    m.value.and_then(|value| value.get(*start..start + len))
+                    Value::Bytes(put(&mut self.decoded, document.get(*start..start + len)))
                 }
-                Some(Field::Scratch(start, len)) => scratch.get(*start..start + len),
+                Some(Field::Scratch(start, len)) => {
+                    Value::Bytes(put(&mut self.decoded, scratch.get(*start..start + len)))
+                }
+                Some(Field::Fixed(bits)) => Value::Fixed(*bits),
+                Some(Field::Unconverted(start, len)) => {
+                    Value::Unconverted(put(&mut self.decoded, scratch.get(*start..start + len)))
+                }
             };
-            let span = self.put(bytes);
-            self.fields.push(span);
+            self.fields.push(value);
         }
         self.rows.push(Row {
             partition: m.partition,
@@ -183,16 +246,15 @@ impl Rows {
         });
         true
     }
+}
 
-    fn put(&mut self, bytes: Option<&[u8]>) -> Span {
-        let Some(bytes) = bytes else { return Span::NULL };
-        let aligned = self.arena.len().next_multiple_of(HEADER);
-        self.arena.resize(aligned, 0);
-        self.arena.extend_from_slice(&varlena_header(bytes.len()));
-        let start = self.arena.len() as u32;
-        self.arena.extend_from_slice(bytes);
-        Span { start, len: bytes.len() as u32 }
-    }
+fn put(arena: &mut Vec<u8>, bytes: Option<&[u8]>) -> Span {
+    let Some(bytes) = bytes else { return Span::NULL };
+    arena.resize(arena.len().next_multiple_of(HEADER), 0);
+    arena.extend_from_slice(&varlena_header(bytes.len()));
+    let start = arena.len() as u32;
+    arena.extend_from_slice(bytes);
+    Span { start, len: bytes.len() as u32 }
 }
 
 /// Bytes of a varlena header, and its alignment.
@@ -220,12 +282,15 @@ mod tests {
             value: Some(br#"{"a":"x","b":"\/"}"#),
             headers: None,
         };
-        let fields = [Field::Value(6, 1), Field::Scratch(0, 1), Field::Null];
+        let fields = [Field::Value(6, 1), Field::Scratch(0, 1), Field::Fixed(-3)];
         assert!(rows.push(&m, Decoded::Plain, &fields, b"/"));
         assert!(rows.push(&Message { value: None, ..m }, Decoded::Bad("no"), &[], b""));
-        let got: Vec<_> = rows.fields(0).iter().map(|s| rows.bytes_of(*s)).collect();
-        assert_eq!(got, [Some(&b"x"[..]), Some(&b"/"[..]), None]);
-        assert!(rows.fields(1).iter().all(|s| s.is_null()));
+        assert_eq!(rows.bad(), 1);
+        let [Value::Bytes(x), Value::Bytes(slash), Value::Fixed(-3)] = *rows.fields(0) else {
+            panic!("{:?}", rows.fields(0));
+        };
+        assert_eq!([x, slash].map(|s| rows.bytes_of(s)), [Some(&b"x"[..]), Some(&b"/"[..])]);
+        assert_eq!(rows.fields(1), [Value::Null; 3]);
         let second = rows.row(1).unwrap();
         assert!(rows.bytes_of(second.value).is_none() && rows.bytes_of(second.key).is_none());
         let Verdict::Bad(reason) = second.verdict else { panic!("expected Bad") };

@@ -41,7 +41,11 @@ pub enum Predefined {
 
 /// Has `member` the privileges of that predefined role? True for superusers.
 pub fn has_privs_of_predefined(member: Oid, role: Predefined) -> bool {
-    has_privs_of(member, compat::predefined_role(role))
+    let role = match role {
+        Predefined::ReadServerFiles => pg_sys::ROLE_PG_READ_SERVER_FILES,
+        Predefined::ExecuteServerProgram => pg_sys::ROLE_PG_EXECUTE_SERVER_PROGRAM,
+    };
+    has_privs_of(member, role.into())
 }
 
 /// May the role open a session of its own (LOGIN)? False for one that does not exist.

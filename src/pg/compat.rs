@@ -4,7 +4,6 @@ use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
-use crate::pg::acl::Predefined;
 use crate::pg::datum::ColumnType;
 
 /// Installs a signal handler (`pqsignal`; 18 renamed the backend's to `pqsignal_be`).
@@ -98,27 +97,12 @@ pub(super) unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, index: usize)
 pub(super) unsafe fn string_value(node: *mut pg_sys::Node) -> *const std::ffi::c_char {
     // SAFETY: value.h: by the contract.
     unsafe {
-        #[cfg(any(feature = "pg13", feature = "pg14"))]
+        #[cfg(feature = "pg14")]
         let text = (*node.cast::<pg_sys::Value>()).val.str_;
-        #[cfg(not(any(feature = "pg13", feature = "pg14")))]
+        #[cfg(not(feature = "pg14"))]
         let text = (*node.cast::<pg_sys::String>()).sval;
         text
     }
-}
-
-/// The OID of a predefined role (14 renamed the symbols).
-pub(super) fn predefined_role(role: Predefined) -> pg_sys::Oid {
-    #[cfg(feature = "pg13")]
-    let oid = match role {
-        Predefined::ReadServerFiles => pg_sys::DEFAULT_ROLE_READ_SERVER_FILES,
-        Predefined::ExecuteServerProgram => pg_sys::DEFAULT_ROLE_EXECUTE_SERVER_PROGRAM,
-    };
-    #[cfg(not(feature = "pg13"))]
-    let oid = match role {
-        Predefined::ReadServerFiles => pg_sys::ROLE_PG_READ_SERVER_FILES,
-        Predefined::ExecuteServerProgram => pg_sys::ROLE_PG_EXECUTE_SERVER_PROGRAM,
-    };
-    oid.into()
 }
 
 /// Has `role` USAGE on the foreign-data wrapper? (16 has one function for all kinds of object.)
@@ -129,9 +113,9 @@ pub(super) unsafe fn may_use_wrapper(wrapper: pg_sys::Oid, role: pg_sys::Oid) ->
     let usage = pg_sys::ACL_USAGE as pg_sys::AclMode;
     // SAFETY: aclchk.c: by the contract.
     let result = unsafe {
-        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
         let result = pg_sys::pg_foreign_data_wrapper_aclcheck(wrapper, role, usage);
-        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
         let result = {
             let class = pg_sys::ForeignDataWrapperRelationId;
             pg_sys::object_aclcheck(class, wrapper, role, usage)
@@ -149,6 +133,61 @@ pub(super) const CONNECT_FLAGS: u32 = {
     let flags = 0;
     flags
 };
+
+/// Runs a query to its end (18 dropped an argument).
+///
+/// # Safety
+/// `query` has been started.
+pub(super) unsafe fn executor_run(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: execMain.c: by the contract; 0 = all rows, once.
+    unsafe {
+        pg_sys::ExecutorRun(
+            query,
+            pg_sys::ScanDirection::ForwardScanDirection,
+            0,
+            #[cfg(not(feature = "pg18"))]
+            true,
+        );
+    }
+}
+
+/// `ExecInsertIndexTuples` for a new row, without a guard: an ERROR leaves as in C. The result lists
+/// the indexes with deferred constraints (16 added an argument).
+///
+/// # Safety
+/// Called from PostgreSQL, with a row just written.
+pub(super) unsafe fn insert_index_tuples(
+    target: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    estate: *mut pg_sys::EState,
+) -> *mut pg_sys::List {
+    unsafe extern "C-unwind" {
+        fn ExecInsertIndexTuples(
+            target: *mut pg_sys::ResultRelInfo,
+            slot: *mut pg_sys::TupleTableSlot,
+            estate: *mut pg_sys::EState,
+            update: bool,
+            no_dup_err: bool,
+            spec_conflict: *mut bool,
+            arbiter_indexes: *mut pg_sys::List,
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))] only_summarizing: bool,
+        ) -> *mut pg_sys::List;
+    }
+    // SAFETY: execIndexing.c: by the contract.
+    unsafe {
+        ExecInsertIndexTuples(
+            target,
+            slot,
+            estate,
+            false,
+            false,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            false,
+        )
+    }
+}
 
 /// Does the entry of the process array belong to a background worker? (18 replaced the flag.)
 ///

@@ -22,6 +22,16 @@ pub fn server_is_utf8() -> bool {
     matches!(encoding, pg_sys::pg_enc::PG_UTF8 | pg_sys::pg_enc::PG_SQL_ASCII)
 }
 
+/// Does `Z` at the end of a timestamp mean UTC in this session? It is an abbreviation, which a file of
+/// the user's (`timezone_abbreviations`) or a zone of POSIX form (`'<Z>+3'`) may define otherwise.
+pub fn z_means_utc() -> bool {
+    let setting = |name: &CStr| {
+        // SAFETY: guc.c: both settings exist; the value stays valid until the setting changes.
+        unsafe { CStr::from_ptr(pg_sys::GetConfigOption(name.as_ptr(), false, false)).to_bytes() }
+    };
+    setting(c"timezone_abbreviations") == b"Default" && !setting(c"timezone").contains(&b'<')
+}
+
 /// A `text` datum in the current memory context: one allocation, none guarded.
 ///
 /// Errors: 22021 for a NUL or, when the database is not UTF-8, 22P05 for a character it lacks;

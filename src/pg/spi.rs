@@ -5,6 +5,7 @@
 //! a transaction id that the statement does not need, as pgrx's `Spi::run` and `get_one` do.
 
 mod arg;
+mod multi_insert;
 mod row;
 
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -113,6 +114,32 @@ impl Plan {
             self.run(args)?;
             Ok(processed())
         })
+    }
+
+    /// As `exec_returning`. Errors: also XX000 when the arguments do not have the prepared types.
+    pub fn execute_returning<R>(
+        &self,
+        tx: &Tx,
+        args: &[Arg<'_>],
+        map: impl FnMut(&Row<'_>) -> Result<R>,
+    ) -> Result<Vec<R>> {
+        connected(tx, || {
+            self.run(args)?;
+            row::collect(map)
+        })
+    }
+
+    /// As `execute` for a statement without arguments, and faster when it is an `INSERT … SELECT` into
+    /// an ordinary table: see `multi_insert`. A failing row is then found later than its turn.
+    pub fn execute_in_bulk(&self, tx: &Tx) -> Result<u64> {
+        if self.types.is_empty() {
+            // SAFETY: spi.rs: the plan is kept and has no parameters; `connected` connects.
+            let rows = connected(tx, || Ok(unsafe { multi_insert::execute(self.plan) }))?;
+            if let Some(rows) = rows {
+                return Ok(rows);
+            }
+        }
+        self.execute(tx, &[])
     }
 
     fn run(&self, args: &[Arg<'_>]) -> Result<()> {

@@ -164,10 +164,13 @@ impl Feed {
         }
     }
 
-    /// The batch of these offsets has been committed.
-    pub fn committed(&mut self, to: &Offsets) {
-        self.stored.extend(to);
-        self.reader.commit(to.iter().map(|(p, o)| (*p, *o)).collect());
+    /// The batch has been committed.
+    pub fn committed(&mut self, collected: Collected) {
+        self.stored.extend(&collected.to);
+        self.reader.commit(collected.to.into_iter().collect());
+        for rows in collected.batch.into_blocks() {
+            self.reader.recycle(rows);
+        }
     }
 
     fn wait(&self, limits: Limits) {

@@ -2,10 +2,9 @@
 
 use super::feed::Collected;
 use super::isolate::{self, Outcome, Rejected};
-use crate::catalog::batches::{self, Share};
+use crate::catalog::batches::{Recorder, Share};
 use crate::catalog::errors::{self, Reject};
 use crate::catalog::jobs::Job;
-use crate::catalog::offsets;
 use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::fdw::session::{self, Needs, Progress, Running};
@@ -28,6 +27,7 @@ use std::rc::Rc;
 pub struct Statement {
     relid: Oid,
     plan: Plan,
+    recorder: Recorder,
     /// What the reader has to decode for it.
     pub needs: Rc<Needs>,
 }
@@ -47,7 +47,8 @@ impl Statement {
         let (outcome, needs) = session::probe(relid, || spi::exec(tx, &explain, &[]));
         outcome?;
         let plan = Plan::prepare(tx, &sql, &[])?;
-        Ok((Statement { relid, plan, needs: Rc::new(needs) }, table))
+        let recorder = Recorder::prepare(tx)?;
+        Ok((Statement { relid, plan, recorder, needs: Rc::new(needs) }, table))
     }
 }
 
@@ -56,13 +57,22 @@ impl Statement {
     ///
     /// Raises: what the statement raises; `progress` then tells how far its scan came.
     fn run(&self, tx: &Tx, batch: Batch, progress: &Rc<Progress>) -> Result<u64> {
+        self.with_batch(batch, progress, || self.plan.execute(tx, &[]))
+    }
+
+    /// As `run`, but in bulk: an error does not tell which message it is about.
+    fn run_in_bulk(&self, tx: &Tx, batch: Batch) -> Result<u64> {
+        self.with_batch(batch, &Rc::default(), || self.plan.execute_in_bulk(tx))
+    }
+
+    fn with_batch<R>(&self, batch: Batch, progress: &Rc<Progress>, run: impl FnOnce() -> R) -> R {
         let running = Running {
             relid: self.relid,
             batch: Rc::new(batch),
             needs: Rc::clone(&self.needs),
             progress: Rc::clone(progress),
         };
-        session::with_batch(running, || self.plan.execute(tx, &[]))
+        session::with_batch(running, run)
     }
 }
 
@@ -91,15 +101,15 @@ pub fn load(job: &Job, statement: &Statement, collected: &Collected) -> Result<(
     let batch = &collected.batch;
     let unparsable = unparsable(collected);
     check_error_limit(job, collected, unparsable, &[])?;
-    let outcome = transact(job, collected, |tx| {
-        let inserted = statement.run(tx, batch.clone(), &Rc::default())?;
+    let outcome = transact(job, statement, collected, |tx| {
+        let inserted = statement.run_in_bulk(tx, batch.clone())?;
         Ok((inserted, vec![]))
     });
     match outcome {
         // The good path knows no savepoint; the batch is still here for a second, careful try.
-        Err(error) if may_be_a_messages(&error) => {
-            transact(job, collected, |tx| load_carefully(tx, job, statement, collected, unparsable))
-        }
+        Err(error) if may_be_a_messages(&error) => transact(job, statement, collected, |tx| {
+            load_carefully(tx, job, statement, collected, unparsable)
+        }),
         outcome => outcome,
     }
 }
@@ -154,6 +164,7 @@ fn may_be_a_messages(error: &Error) -> bool {
 /// One transaction around `write`, which loads the rows and says which messages it could not.
 fn transact(
     job: &Job,
+    statement: &Statement,
     collected: &Collected,
     write: impl FnOnce(&Tx) -> Result<(u64, Vec<Rejected>)>,
 ) -> Result<()> {
@@ -163,8 +174,12 @@ fn transact(
         }
         set_search_path(tx, job);
         let mut shares = count(collected);
+        let elapsed = i64::try_from(collected.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let record = |end_reason, shares: &[Share]| {
+            statement.recorder.record(tx, job.id, elapsed, end_reason, shares)
+        };
         if collected.batch.is_empty() {
-            return offsets::advance(tx, job.id, &shares);
+            return record(None, &shares).map(drop);
         }
         let (inserted, rejected) = write(tx)?;
         let rejects = rejects(collected, &rejected);
@@ -173,10 +188,7 @@ fn transact(
             share.rejected = i64::try_from(ours.count()).unwrap_or(i64::MAX);
         }
         spread(inserted, &mut shares);
-        offsets::advance(tx, job.id, &shares)?;
-        let batch_id = batches::next_id(tx)?;
-        let elapsed = i64::try_from(collected.started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        batches::insert(tx, batch_id, job.id, elapsed, collected.reason.as_str(), &shares)?;
+        let batch_id = record(Some(collected.reason.as_str()), &shares)?;
         for reject in &rejects {
             errors::insert(tx, job.id, batch_id, &job.spec.topic, reject)?;
         }
@@ -222,14 +234,20 @@ fn check_error_limit(
 
 /// The number of messages that do not parse.
 fn unparsable(collected: &Collected) -> usize {
+    if collected.batch.parts().iter().all(|part| part.rows.bad() == 0) {
+        return 0;
+    }
     let bad = |row: &Row| matches!(row.verdict, Verdict::Bad(_));
     collected.batch.rows().filter(|(_, row)| bad(row)).count()
 }
 
 /// All rejected messages of a batch, in its order.
 fn rejects<'a>(collected: &'a Collected, rejected: &'a [Rejected]) -> Vec<Reject<'a>> {
-    let mut rejected = rejected.iter().peekable();
     let mut found = vec![];
+    if rejected.is_empty() && unparsable(collected) == 0 {
+        return found;
+    }
+    let mut rejected = rejected.iter().peekable();
     for (index, (rows, row)) in collected.batch.rows().enumerate() {
         let text = |span| rows.bytes_of(span).and_then(|bytes| std::str::from_utf8(bytes).ok());
         let reject = |stage, sqlstate, message, detail| Reject {

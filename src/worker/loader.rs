@@ -151,7 +151,7 @@ impl Loader {
                         job.name
                     ));
                     load::load(&job, &statement, &collected)?;
-                    feed.committed(&collected.to);
+                    feed.committed(collected);
                     backoff.succeeded();
                     self.set_status(Status::Running, None, None)?;
                 }

@@ -7,7 +7,11 @@ use super::super::path::Step;
 use super::*;
 
 fn field(steps: &[&str], text: bool) -> JsonField {
-    JsonField { steps: steps.iter().map(|key| Step::Key((*key).into())).collect(), text }
+    JsonField {
+        steps: steps.iter().map(|key| Step::Key((*key).into())).collect(),
+        text,
+        cast: None,
+    }
 }
 
 /// The fields' texts; Err(None) for Unsure, Err(reason) for Bad.
@@ -26,6 +30,7 @@ fn decode(decoder: &mut JsonDecoder, json: &[u8]) -> Result<Vec<Option<String>>,
             Field::Null => None,
             Field::Value(start, len) => text(&json[start..start + len]),
             Field::Scratch(start, len) => text(&document.scratch[start..start + len]),
+            Field::Fixed(_) | Field::Unconverted(..) => panic!("nothing is converted here"),
         })
         .collect())
 }

@@ -81,6 +81,9 @@ pub trait ForeignSource: Sized + 'static {
     /// Whether `col->>'k'` and its kin over this column are delivered by the source itself.
     fn delivers_json(table: &Table, column: &Column) -> bool;
 
+    /// Whether it can convert such a text to this type, as the type's input function would.
+    fn converts(type_oid: pg_sys::Oid) -> bool;
+
     /// Whether comparisons of this column bound what is read. They are checked again by the
     /// executor, so the source may treat them as a hint.
     fn bounds(column: &Column) -> bool;

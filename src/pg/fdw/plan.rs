@@ -27,7 +27,12 @@ pub enum JsonCall {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ScanColumn {
     Attribute(i16),
-    Json { attnum: i16, calls: Vec<JsonCall> },
+    /// With a type: what the calls give, converted to it.
+    Json {
+        attnum: i16,
+        calls: Vec<JsonCall>,
+        cast: Option<u32>,
+    },
 }
 
 /// A bound; its value is the expression of the same position in `fdw_exprs`.
@@ -124,6 +129,9 @@ pub(super) unsafe extern "C-unwind" fn get_foreign_plan<S: ForeignSource>(
                 .filter(|c| c.type_oid == pg_sys::JSONOID && S::delivers_json(&table, c))
                 .map(|c| c.attnum)
                 .collect();
+            if evaluates_all(root) {
+                finder.search_casts::<S>((*root).processed_tlist, clauses);
+            }
             finder.search((*root).processed_tlist.cast());
             finder.search(clauses.cast());
             finder.found
@@ -142,9 +150,9 @@ pub(super) unsafe extern "C-unwind" fn get_foreign_plan<S: ForeignSource>(
                 append_entry(&mut scan_tlist, var.cast());
                 private.columns.push(ScanColumn::Attribute(column.attnum));
             }
-            for (node, attnum, calls) in found {
+            for Found { node, attnum, calls, cast } in found {
                 append_entry(&mut scan_tlist, pg_sys::copyObjectImpl(node.cast()).cast());
-                private.columns.push(ScanColumn::Json { attnum, calls });
+                private.columns.push(ScanColumn::Json { attnum, calls, cast });
             }
         }
 
@@ -241,14 +249,120 @@ unsafe fn attributes_read(
     }
 }
 
+/// Is every expression of the target list evaluated for every row that satisfies the scan's own
+/// conditions? Only then may a conversion, which can fail, be taken over: elsewhere a join or a LIMIT
+/// may spare a row from it.
+///
+/// # Safety
+/// `root` is the planner's, inside GetForeignPlan.
+unsafe fn evaluates_all(root: *mut pg_sys::PlannerInfo) -> bool {
+    // SAFETY: by contract; a query that reads one relation and does nothing else to its rows.
+    unsafe {
+        let query = (*root).parse;
+        let lists = [
+            (*query).groupClause,
+            (*query).groupingSets,
+            (*query).distinctClause,
+            (*query).sortClause,
+        ];
+        let nodes = [
+            (*query).havingQual,
+            (*query).setOperations,
+            (*query).limitCount,
+            (*query).limitOffset,
+        ];
+        let relations = pg_sys::bms_membership((*root).all_baserels);
+        relations == pg_sys::BMS_Membership::BMS_SINGLETON
+            && lists.iter().all(|list| list.is_null())
+            && nodes.iter().all(|node| node.is_null())
+            && !(*query).hasAggs
+            && !(*query).hasWindowFuncs
+            && !(*query).hasTargetSRFs
+    }
+}
+
+/// An expression that the source takes over.
+struct Found {
+    node: *mut pg_sys::Node,
+    attnum: i16,
+    calls: Vec<JsonCall>,
+    cast: Option<u32>,
+}
+
 /// Collects the distinct JSON expressions over the source's columns.
 struct Finder {
     scan_relid: i32,
     attnums: Vec<i16>,
-    found: Vec<(*mut pg_sys::Node, i16, Vec<JsonCall>)>,
+    found: Vec<Found>,
 }
 
 impl Finder {
+    /// # Safety
+    /// `node` is a planner's node.
+    unsafe fn knows(&self, node: *mut pg_sys::Node) -> bool {
+        // SAFETY: equalfuncs.c compares any two nodes.
+        self.found.iter().any(|found| unsafe { pg_sys::equal(node.cast(), found.node.cast()) })
+    }
+
+    /// Finds the conversions of JSON texts: `(col->>'k')::bigint` and the like. One that a condition
+    /// has too stays there: the scan converts when the conditions have let the row pass.
+    ///
+    /// # Safety
+    /// `tlist` is the planner's list of target entries, `clauses` the scan's conditions.
+    unsafe fn search_casts<S: ForeignSource>(
+        &mut self,
+        tlist: *mut pg_sys::List,
+        clauses: *mut pg_sys::List,
+    ) {
+        // SAFETY: by contract.
+        unsafe {
+            for entry in PgList::<pg_sys::TargetEntry>::from_pg(tlist).iter_ptr() {
+                self.search_cast::<S>((*entry).expr.cast());
+            }
+            self.found.retain(|found| !contains(clauses.cast(), found.node.cast()));
+        }
+    }
+
+    /// Goes down only where all arguments are evaluated whatever they are: no CASE, COALESCE, AND.
+    ///
+    /// # Safety
+    /// `node` is a planner's expression.
+    unsafe fn search_cast<S: ForeignSource>(&mut self, node: *mut pg_sys::Node) {
+        // SAFETY: the tag decides which structure the node is.
+        unsafe {
+            if node.is_null() {
+                return;
+            }
+            let args = match (*node).type_ {
+                pg_sys::NodeTag::T_CoerceViaIO => {
+                    let coerce = node.cast::<pg_sys::CoerceViaIO>();
+                    let arg = (*coerce).arg.cast::<pg_sys::Node>();
+                    let type_oid = (*coerce).resulttype;
+                    match json_calls(arg, self) {
+                        Some((attnum, calls)) if gives_text(&calls) && S::converts(type_oid) => {
+                            if !self.knows(node) {
+                                let cast = Some(type_oid.to_u32());
+                                self.found.push(Found { node, attnum, calls, cast });
+                            }
+                        }
+                        _ => self.search_cast::<S>(arg),
+                    }
+                    return;
+                }
+                pg_sys::NodeTag::T_RelabelType => {
+                    let relabel = node.cast::<pg_sys::RelabelType>();
+                    return self.search_cast::<S>((*relabel).arg.cast());
+                }
+                pg_sys::NodeTag::T_OpExpr => (*node.cast::<pg_sys::OpExpr>()).args,
+                pg_sys::NodeTag::T_FuncExpr => (*node.cast::<pg_sys::FuncExpr>()).args,
+                _ => return,
+            };
+            for arg in PgList::<pg_sys::Node>::from_pg(args).iter_ptr() {
+                self.search_cast::<S>(arg);
+            }
+        }
+    }
+
     /// # Safety
     /// `node` is NULL or an expression tree or list of the planner.
     unsafe fn search(&mut self, node: *mut pg_sys::Node) {
@@ -257,6 +371,20 @@ impl Finder {
         }
         // SAFETY: by contract; the context outlives the walk.
         unsafe { find_json(node, (self as *mut Finder).cast()) };
+    }
+}
+
+/// Is `wanted` somewhere in the tree?
+#[pg_guard]
+unsafe extern "C-unwind" fn contains(
+    node: *mut pg_sys::Node,
+    wanted: *mut std::ffi::c_void,
+) -> bool {
+    // SAFETY: nodes are the planner's; equalfuncs.c compares any two.
+    unsafe {
+        !node.is_null()
+            && (pg_sys::equal(node.cast(), wanted)
+                || pg_sys::expression_tree_walker(node, Some(contains), wanted))
     }
 }
 
@@ -271,11 +399,12 @@ unsafe extern "C-unwind" fn find_json(
     // SAFETY: `context` is the Finder of `search`; nodes are the planner's.
     unsafe {
         let finder = &mut *context.cast::<Finder>();
+        if (*node).type_ == pg_sys::NodeTag::T_CoerceViaIO && finder.knows(node) {
+            return false;
+        }
         if let Some((attnum, calls)) = json_calls(node, finder) {
-            let known =
-                finder.found.iter().any(|(other, ..)| pg_sys::equal(node.cast(), (*other).cast()));
-            if !known {
-                finder.found.push((node, attnum, calls));
+            if !finder.knows(node) {
+                finder.found.push(Found { node, attnum, calls, cast: None });
             }
             return false;
         }
@@ -333,12 +462,17 @@ unsafe fn json_calls(node: *mut pg_sys::Node, finder: &Finder) -> Option<(i16, V
         }
         let (attnum, mut calls) = json_calls(inner, finder)?;
         // `->>` gives text: nothing can be applied on top of it as json.
-        if !matches!(calls.last()?, JsonCall::Field(_) | JsonCall::Path(_)) {
+        if gives_text(&calls) {
             return None;
         }
         calls.push(call);
         Some((attnum, calls))
     }
+}
+
+/// Do the calls end in `->>` or `#>>`?
+fn gives_text(calls: &[JsonCall]) -> bool {
+    matches!(calls.last(), Some(JsonCall::FieldText(_) | JsonCall::PathText(_)))
 }
 
 /// # Safety

@@ -18,8 +18,8 @@ use std::sync::Arc;
 pub enum Output {
     /// A column of the table.
     Column(Column),
-    /// The value of an expression over a json column of the table.
-    Json { calls: Vec<JsonCall> },
+    /// The value of an expression over a json column of the table, converted if a type is given.
+    Json { calls: Vec<JsonCall>, cast: Option<pg_sys::Oid> },
     /// A dropped column: always NULL.
     Dropped,
 }
@@ -74,6 +74,8 @@ struct Columns {
     held: Arc<Rows>,
     /// Text datums may point into the block as they are: the server's encoding is UTF-8 or none.
     utf8: bool,
+    /// Columns of the current row that are converted when the conditions have let it pass.
+    late: Vec<(usize, Span)>,
 }
 
 #[pg_guard]
@@ -127,6 +129,7 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
                 types,
                 held: Arc::new(Rows::default()),
                 utf8: datum::server_is_utf8(),
+                late: vec![],
             },
         };
         // ExecInitNode runs in the query's context (es_query_cxt).
@@ -144,6 +147,7 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
         let state = &mut *(*node).fdw_state.cast::<State<S>>();
         let slot = (*node).ss.ss_ScanTupleSlot;
         pg_sys::ExecClearTuple(slot);
+        state.columns.late.clear();
         if state.bounds.is_none() {
             let bounds = evaluate(&state.ranges, state.range_exprs, (*node).ss.ps.ps_ExprContext);
             state.bounds = Some(bounds);
@@ -159,11 +163,28 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
         match source.next(state.bounds.as_deref().unwrap_or(&[]), &mut row) {
             Ok(true) => {
                 pg_sys::ExecStoreVirtualTuple(slot);
+                if !row.columns.late.is_empty() && passes(node, slot) {
+                    row.convert_late().unwrap_or_else(|e| caught::raise(e));
+                }
             }
             Ok(false) => {}
             Err(e) => caught::raise(e),
         }
         slot
+    }
+}
+
+/// Do the scan's conditions let the row pass? (ExecQual; the executor will ask again.)
+///
+/// # Safety
+/// `node` is being iterated, the slot is its filled scan slot.
+unsafe fn passes(node: *mut pg_sys::ForeignScanState, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: execExpr.c: a NULL qual is always true, and one made by ExecInitQual is never NULL.
+    unsafe {
+        let (qual, context) = ((*node).ss.ps.qual, (*node).ss.ps.ps_ExprContext);
+        let mut null = false;
+        (*context).ecxt_scantuple = slot;
+        qual.is_null() || pg_sys::ExecEvalExprSwitchContext(qual, context, &mut null).value() != 0
     }
 }
 
@@ -229,7 +250,9 @@ fn outputs(private: &Private, table: &Table, natts: i32) -> Vec<Output> {
     }
     let output = |scan_column: &ScanColumn| match scan_column {
         ScanColumn::Attribute(attnum) => column(*attnum).map_or(Output::Dropped, Output::Column),
-        ScanColumn::Json { calls, .. } => Output::Json { calls: calls.clone() },
+        ScanColumn::Json { calls, cast, .. } => {
+            Output::Json { calls: calls.clone(), cast: cast.map(pg_sys::Oid::from) }
+        }
     };
     private.columns.iter().map(output).collect()
 }
@@ -326,11 +349,20 @@ impl RowWriter<'_> {
         self.set(index, pg_sys::Datum::from(value));
     }
 
+    /// An int8, a timestamp, or the bits of a datum of any type that is passed by value.
     pub fn set_i64(&mut self, index: usize, value: i64) {
         self.set(index, pg_sys::Datum::from(value));
     }
 
-    /// Bytes of the block as bytea, not copied.
+    /// Bytes of the block for a type of fixed length that is passed by reference; not copied.
+    pub fn set_reference(&mut self, index: usize, span: Span) {
+        if let Some(bytes) = self.columns.held.bytes_of(span) {
+            let datum = pg_sys::Datum::from(bytes.as_ptr());
+            self.set(index, datum);
+        }
+    }
+
+    /// Bytes of the block as bytea, or as the type of length -1 they are the value of; not copied.
     pub fn set_bytes(&mut self, index: usize, span: Span) {
         if let Some(varlena) = self.columns.held.varlena_of(span) {
             let datum = pg_sys::Datum::from(varlena.as_ptr());
@@ -356,6 +388,20 @@ impl RowWriter<'_> {
         let inputs = inputs.get_or_insert_with(|| Inputs::new(types));
         if let Some(datum) = inputs.call(index, Some(text))? {
             self.set(index, datum);
+        }
+        Ok(())
+    }
+
+    /// As `set_input` with this text, but not before the scan's conditions have let the row pass; they
+    /// do not read the column.
+    pub fn set_input_late(&mut self, index: usize, text: Span) {
+        self.columns.late.push((index, text));
+    }
+
+    fn convert_late(&mut self) -> Result<()> {
+        let held = Arc::clone(&self.columns.held);
+        for (index, text) in std::mem::take(&mut self.columns.late) {
+            self.set_input(index, held.bytes_of(text).unwrap_or_default())?;
         }
         Ok(())
     }

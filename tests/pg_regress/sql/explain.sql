@@ -59,6 +59,18 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT doc->>'a', (SELECT max(name) FROM target WHE
 EXPLAIN (VERBOSE, COSTS OFF) SELECT doc->>'a', json_array_elements(doc->'items')->>'sku' FROM source;
 EXPLAIN (VERBOSE, COSTS OFF) INSERT INTO target SELECT (doc->>'id')::int, doc->>'name' FROM source WHERE pos >= 10;
 
+-- A conversion whose text every row has to give is the decoder's; one that a CASE, a condition, a join, a
+-- LIMIT or a set-returning function may spare a row from is not.
+EXPLAIN (VERBOSE, COSTS OFF) SELECT (doc->>'a')::bigint, (doc->'b'->>'c')::numeric, (doc#>>'{d,e}')::timestamptz,
+    (doc->>'f')::bool, (doc->>'g')::uuid, (doc->>'h')::date, (doc->>'i')::float8 FROM source;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT to_timestamp((doc->>'a')::bigint / 1000.0), abs((doc->>'a')::bigint), (doc->>'b')::numeric(10, 2),
+    (doc->>'c')::varchar, (doc->>'d')::inet FROM source WHERE pos > 10 AND doc->>'a' <> '';
+EXPLAIN (VERBOSE, COSTS OFF) SELECT CASE WHEN doc->>'a' ~ '^[0-9]+$' THEN (doc->>'a')::int END, coalesce(pos, (doc->>'b')::bigint) FROM source;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT (doc->>'a')::int, (doc->>'b')::int FROM source WHERE (doc->>'a')::int > 3;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT (doc->>'a')::int FROM source LIMIT 1;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT (s.doc->>'a')::int FROM source s JOIN target t ON t.id = s.pos;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT (doc->>'a')::int, json_array_elements(doc->'items') FROM source;
+
 -- A whole row or a system column takes the table's own row type, without decoding.
 EXPLAIN (VERBOSE, COSTS OFF) SELECT source, doc->>'a' FROM source;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT tableoid::regclass, doc->>'a' FROM source;

@@ -1,0 +1,359 @@
+//! `INSERT … SELECT` the way COPY loads (copyfrom.c): the rows go into the table by the page, with
+//! one WAL record and one buffer lock for many rows instead of for each.
+//!
+//! Only where nobody can tell the difference by the result; otherwise the statement runs as usual.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+use pgrx::PgList;
+use pgrx::pg_sys;
+
+use crate::pg::compat;
+
+/// Rows and bytes that are collected before they are written (copyfrom.c has the same bounds).
+const MAX_ROWS: usize = 1000;
+const MAX_BYTES: usize = 65_535;
+
+/// Where the executor sends the rows of the statement's SELECT.
+#[repr(C)]
+struct Receiver {
+    /// First: the executor knows only this part.
+    dest: pg_sys::DestReceiver,
+    estate: *mut pg_sys::EState,
+    target: *mut pg_sys::ResultRelInfo,
+    bulk: pg_sys::BulkInsertState,
+    command: pg_sys::CommandId,
+    constraints: bool,
+    partition: bool,
+    after_row: bool,
+    slots: [*mut pg_sys::TupleTableSlot; MAX_ROWS],
+    count: usize,
+    bytes: usize,
+}
+
+/// Runs the prepared statement; the number of rows written, or None when it has to run as usual.
+/// No privilege, constraint, index or trigger is left out.
+///
+/// # Safety
+/// `plan` is a kept plan without parameters, SPI is connected. Raises: the statement's errors.
+pub(super) unsafe fn execute(plan: pg_sys::SPIPlanPtr) -> Option<u64> {
+    // SAFETY: plancache.c: the plan stays referenced by the resource owner until it is released
+    // here or the transaction ends.
+    unsafe {
+        pg_sys::CommandCounterIncrement();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let cached = pg_sys::SPI_plan_get_cached_plan(plan);
+        let sources =
+            PgList::<pg_sys::CachedPlanSource>::from_pg(pg_sys::SPI_plan_get_plan_sources(plan));
+        let rows = match (sources.get_ptr(0), cached.is_null()) {
+            (Some(source), false) => {
+                let statements = PgList::<pg_sys::PlannedStmt>::from_pg((*cached).stmt_list);
+                let statement = statements.get_ptr(0).filter(|_| statements.len() == 1);
+                statement
+                    .filter(|_| same_result(source))
+                    .and_then(|statement| Insert::of(statement))
+                    .map(|insert| insert.run((*source).query_string))
+            }
+            _ => None,
+        };
+        if !cached.is_null() {
+            pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
+        }
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommandCounterIncrement();
+        rows
+    }
+}
+
+/// A volatile function might look for the rows before it, which are not in the table yet; so
+/// COPY, too, decides (`contain_volatile_functions_not_nextval`).
+///
+/// # Safety
+/// A valid source.
+unsafe fn same_result(source: *mut pg_sys::CachedPlanSource) -> bool {
+    // SAFETY: clauses.c walks Query nodes; the list is the rewritten one, with column defaults.
+    unsafe { !pg_sys::contain_volatile_functions_not_nextval((*source).query_list.cast()) }
+}
+
+/// A planned `INSERT` into one ordinary table and the plan of its rows.
+struct Insert {
+    statement: *mut pg_sys::PlannedStmt,
+    rows: *mut pg_sys::Plan,
+    target: pg_sys::Index,
+}
+
+impl Insert {
+    /// # Safety
+    /// A finished plan whose relations are locked.
+    unsafe fn of(statement: *mut pg_sys::PlannedStmt) -> Option<Insert> {
+        // SAFETY: plannodes.h: the tag says which node the top of the plan is.
+        unsafe {
+            let top = (*statement).planTree;
+            if (*top.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_ModifyTable {
+                return None;
+            }
+            let modify = top.cast::<pg_sys::ModifyTable>();
+            let plain = (*modify).operation == pg_sys::CmdType::CMD_INSERT
+                && (*modify).onConflictAction == pg_sys::OnConflictAction::ONCONFLICT_NONE
+                && (*modify).withCheckOptionLists.is_null()
+                && (*modify).returningLists.is_null()
+                && (*modify).rowMarks.is_null()
+                && (*modify).rootRelation == 0
+                && !(*statement).hasModifyingCTE;
+            let relations = (*modify).resultRelations;
+            if !plain || (*relations).length != 1 {
+                return None;
+            }
+            let target = (*(*relations).elements).int_value as pg_sys::Index;
+            let table = PgList::<pg_sys::RangeTblEntry>::from_pg((*statement).rtable);
+            let entry = table.get_ptr(target as usize - 1)?;
+            let relation = pg_sys::RelationIdGetRelation((*entry).relid);
+            if relation.is_null() {
+                return None;
+            }
+            let suits = suits(relation);
+            pg_sys::RelationClose(relation);
+            suits.then_some(Insert { statement, rows: (*top).lefttree, target })
+        }
+    }
+
+    /// # Safety
+    /// As `of`; a snapshot is active. `text` is the statement's, for reports.
+    unsafe fn run(self, text: *const std::ffi::c_char) -> u64 {
+        // SAFETY: execMain.c: the order is that of COPY (copyfrom.c, CopyFrom) around that of a
+        // SELECT (ExecutorStart … ExecutorEnd). The copy of the statement shares its nodes, which
+        // nobody changes. ExecEndPlan closes what ExecInitResultRelation has opened, and the slots.
+        unsafe {
+            let select = pg_sys::palloc(size_of::<pg_sys::PlannedStmt>());
+            let select = select.cast::<pg_sys::PlannedStmt>();
+            select.copy_from_nonoverlapping(self.statement, 1);
+            (*select).commandType = pg_sys::CmdType::CMD_SELECT;
+            (*select).planTree = self.rows;
+            (*select).resultRelations = ptr::null_mut();
+
+            let receiver = pg_sys::palloc0(size_of::<Receiver>()).cast::<Receiver>();
+            (*receiver).dest.receiveSlot = Some(receive);
+            (*receiver).dest.rStartup = Some(start_up);
+            (*receiver).dest.rShutdown = Some(shut_down);
+            (*receiver).dest.rDestroy = Some(shut_down);
+            (*receiver).dest.mydest = pg_sys::CommandDest::DestNone;
+            let query = pg_sys::CreateQueryDesc(
+                select,
+                text,
+                pg_sys::GetActiveSnapshot(),
+                ptr::null_mut(),
+                receiver.cast(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                0,
+            );
+            pg_sys::ExecutorStart(query, 0);
+            let estate = (*query).estate;
+            let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
+            let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>());
+            let target = target.cast::<pg_sys::ResultRelInfo>();
+            (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::ExecInitResultRelation(estate, target, self.target);
+            pg_sys::ExecOpenIndices(target, false);
+            pg_sys::MemoryContextSwitchTo(before);
+
+            let relation = (*target).ri_RelationDesc;
+            let command = pg_sys::GetCurrentCommandId(true);
+            (*estate).es_output_cid = command;
+            (*receiver).estate = estate;
+            (*receiver).target = target;
+            (*receiver).command = command;
+            (*receiver).bulk = pg_sys::GetBulkInsertState();
+            (*receiver).constraints = !(*(*relation).rd_att).constr.is_null();
+            (*receiver).partition = (*(*relation).rd_rel).relispartition;
+            let triggers = (*target).ri_TrigDesc;
+            (*receiver).after_row = !triggers.is_null() && (*triggers).trig_insert_after_row;
+
+            pg_sys::AfterTriggerBeginQuery();
+            pg_sys::ExecBSInsertTriggers(estate, target);
+            compat::executor_run(query);
+            pg_guard_flush(receiver);
+            let rows = (*estate).es_processed;
+            pg_sys::FreeBulkInsertState((*receiver).bulk);
+            pg_sys::ExecASInsertTriggers(estate, target, ptr::null_mut());
+            pg_sys::AfterTriggerEndQuery(estate);
+            pg_sys::ExecutorFinish(query);
+            pg_sys::ExecutorEnd(query);
+            pg_sys::FreeQueryDesc(query);
+            rows
+        }
+    }
+}
+
+/// Is it a heap of its own, where no trigger wants to see a row before the next one comes?
+///
+/// # Safety
+/// An open relation.
+unsafe fn suits(relation: pg_sys::Relation) -> bool {
+    // SAFETY: rel.h: an open relation has its pg_class row and descriptor.
+    unsafe {
+        let constr = (*(*relation).rd_att).constr;
+        let generated = !constr.is_null() && (*constr).has_generated_stored;
+        let triggers = (*relation).trigdesc;
+        let before = !triggers.is_null()
+            && ((*triggers).trig_insert_before_row
+                || (*triggers).trig_insert_instead_row
+                || (*triggers).trig_insert_new_table);
+        (*(*relation).rd_rel).relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
+            && (*relation).rd_tableam == pg_sys::GetHeapamTableAmRoutine()
+            && !generated
+            && !before
+    }
+}
+
+// Without pgrx's guards, of which a row would need half a dozen: `receive` is called by the executor
+// and calls these, an ERROR passes through its frame as it would through a C function's. So nothing
+// in these frames may need to be dropped.
+unsafe extern "C-unwind" {
+    fn ExecStoreVirtualTuple(slot: *mut pg_sys::TupleTableSlot) -> *mut pg_sys::TupleTableSlot;
+    fn ExecFetchSlotHeapTuple(
+        slot: *mut pg_sys::TupleTableSlot,
+        materialize: bool,
+        should_free: *mut bool,
+    ) -> pg_sys::HeapTuple;
+    fn ExecConstraints(
+        target: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        estate: *mut pg_sys::EState,
+    );
+    fn ExecPartitionCheck(
+        target: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        estate: *mut pg_sys::EState,
+        emit_error: bool,
+    ) -> bool;
+    fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: c_int);
+    fn table_slot_create(
+        relation: pg_sys::Relation,
+        list: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::TupleTableSlot;
+    fn heap_multi_insert(
+        relation: pg_sys::Relation,
+        slots: *mut *mut pg_sys::TupleTableSlot,
+        count: c_int,
+        command: pg_sys::CommandId,
+        options: c_int,
+        bulk: pg_sys::BulkInsertState,
+    );
+    fn ExecARInsertTriggers(
+        estate: *mut pg_sys::EState,
+        target: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        recheck: *mut pg_sys::List,
+        transition: *mut c_void,
+    );
+    fn MakePerTupleExprContext(estate: *mut pg_sys::EState) -> *mut pg_sys::ExprContext;
+    fn list_free(list: *mut pg_sys::List);
+}
+
+unsafe extern "C-unwind" fn start_up(_: *mut pg_sys::DestReceiver, _: c_int, _: pg_sys::TupleDesc) {
+}
+
+unsafe extern "C-unwind" fn shut_down(_: *mut pg_sys::DestReceiver) {}
+
+/// Takes a row, which is valid only until the next one.
+unsafe extern "C-unwind" fn receive(
+    slot: *mut pg_sys::TupleTableSlot,
+    dest: *mut pg_sys::DestReceiver,
+) -> bool {
+    // SAFETY: `dest` is the first member of a Receiver; both slots have the target's columns (the
+    // planner has made the SELECT's list so), the arrays their number of entries.
+    unsafe {
+        let receiver = dest.cast::<Receiver>();
+        let target = (*receiver).target;
+        let relation = (*target).ri_RelationDesc;
+        let natts = (*(*relation).rd_att).natts;
+        if i32::from((*slot).tts_nvalid) < natts {
+            slot_getsomeattrs_int(slot, natts);
+        }
+        let place = (&raw mut (*receiver).slots).cast::<*mut pg_sys::TupleTableSlot>();
+        let place = place.add((*receiver).count);
+        if (*place).is_null() {
+            *place = table_slot_create(relation, &raw mut (*(*receiver).estate).es_tupleTable);
+        }
+        let row = *place;
+        let natts = natts as usize;
+        (*row).tts_values.copy_from_nonoverlapping((*slot).tts_values, natts);
+        (*row).tts_isnull.copy_from_nonoverlapping((*slot).tts_isnull, natts);
+        ExecStoreVirtualTuple(row);
+        (*row).tts_tableOid = (*relation).rd_id;
+        if (*receiver).constraints {
+            ExecConstraints(target, row, (*receiver).estate);
+        }
+        if (*receiver).partition {
+            ExecPartitionCheck(target, row, (*receiver).estate, true);
+        }
+        let tuple = ExecFetchSlotHeapTuple(row, true, ptr::null_mut());
+        (*receiver).bytes += (*tuple).t_len as usize;
+        (*receiver).count += 1;
+        if (*receiver).count == MAX_ROWS || (*receiver).bytes > MAX_BYTES {
+            flush(receiver);
+        }
+        true
+    }
+}
+
+/// Writes the rows taken, their index entries, and queues their triggers.
+///
+/// # Safety
+/// Inside a guard; after `run` has set the receiver up.
+unsafe extern "C-unwind" fn flush(receiver: *mut Receiver) {
+    // SAFETY: as CopyMultiInsertBufferFlush (copyfrom.c). heap_multi_insert leaks into the current
+    // context, which is the one that the executor resets for each row.
+    unsafe {
+        let (estate, target) = ((*receiver).estate, (*receiver).target);
+        let slots = (&raw mut (*receiver).slots).cast::<*mut pg_sys::TupleTableSlot>();
+        let context = match (*estate).es_per_tuple_exprcontext {
+            context if context.is_null() => MakePerTupleExprContext(estate),
+            context => context,
+        };
+        let before = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = (*context).ecxt_per_tuple_memory;
+        heap_multi_insert(
+            (*target).ri_RelationDesc,
+            slots,
+            (*receiver).count as c_int,
+            (*receiver).command,
+            0,
+            (*receiver).bulk,
+        );
+        pg_sys::CurrentMemoryContext = before;
+        for i in 0..(*receiver).count {
+            let slot = *slots.add(i);
+            let mut recheck = ptr::null_mut();
+            if (*target).ri_NumIndices > 0 {
+                recheck = compat::insert_index_tuples(target, slot, estate);
+            }
+            if (*receiver).after_row {
+                ExecARInsertTriggers(estate, target, slot, recheck, ptr::null_mut());
+            }
+            list_free(recheck);
+            if let Some(clear) = (*(*slot).tts_ops).clear {
+                clear(slot);
+            }
+        }
+        (*receiver).count = 0;
+        (*receiver).bytes = 0;
+    }
+}
+
+/// `flush` called from Rust: an ERROR becomes a panic, as in every wrapper of pgrx.
+///
+/// # Safety
+/// As `flush`.
+unsafe fn pg_guard_flush(receiver: *mut Receiver) {
+    // SAFETY: ffi.rs of pgrx: main thread, and nothing with a destructor is made inside.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            if (*receiver).count > 0 {
+                flush(receiver);
+            }
+        });
+    }
+}
