@@ -35,7 +35,8 @@ CREATE TABLE gpss.offsets (
 
 CREATE SEQUENCE gpss.batch_id_seq;
 
--- One row per batch and partition.
+-- One row per batch and partition. Batches that a short interval closes one after the other share a row for a
+-- second; it is updated in place, hence no index on what changes.
 CREATE TABLE gpss.batch (
     id bigint NOT NULL,
     job_id bigint NOT NULL,
@@ -53,7 +54,7 @@ CREATE TABLE gpss.batch (
     end_reason text NOT NULL,
     PRIMARY KEY (id, partition)
 );
-CREATE INDEX batch_job ON gpss.batch (job_id, end_time);
+CREATE INDEX batch_job ON gpss.batch (job_id, start_time);
 
 -- One row per rejected message, with the bytes as they came.
 CREATE TABLE gpss.error (

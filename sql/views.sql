@@ -129,7 +129,7 @@ COMMENT ON SCHEMA gpss IS 'loads Kafka topics into tables';
 COMMENT ON FOREIGN DATA WRAPPER gpss IS 'Kafka topics as foreign tables';
 COMMENT ON VIEW gpss.jobs IS 'one row per job: definition, status and totals';
 COMMENT ON VIEW gpss.progress IS 'one row per job and partition: offsets and lag as of the last batch';
-COMMENT ON VIEW gpss.batches IS 'one row per committed batch and partition; offsets are next-to-read, so a batch holds [begin_offset, end_offset)';
+COMMENT ON VIEW gpss.batches IS 'one row per committed batch and partition, or for a second of batches closed by a shorter interval; offsets are next-to-read, so a batch holds [begin_offset, end_offset)';
 COMMENT ON VIEW gpss.errors IS 'one row per rejected message, with the bytes as they came';
 
 COMMENT ON FUNCTION gpss.submit_job(text, text, jsonb) IS

@@ -5,6 +5,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::pg::acl::AsUser;
 use crate::pg::spi::{Arg, Plan, Row, Type};
 use crate::pg::tx::Tx;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 /// One partition's share of a batch.
 #[derive(Clone, Debug, Default)]
@@ -46,9 +48,9 @@ const RECORD: &str = "WITH share AS (
     WHERE o.job_id = $1 AND o.partition = s.partition AND o.next_offset = s.begin_offset
     RETURNING 1
 ), number AS (
-    SELECT pg_catalog.nextval('gpss.batch_id_seq') AS id
+    SELECT coalesce($13, pg_catalog.nextval('gpss.batch_id_seq')) AS id
 ), recorded AS (
-    INSERT INTO gpss.batch (id, job_id, partition, start_time, end_time, begin_offset, end_offset,
+    INSERT INTO gpss.batch AS b (id, job_id, partition, start_time, end_time, begin_offset, end_offset,
         messages, bytes, inserted, rejected, end_reason)
     SELECT number.id, $1, s.partition,
         pg_catalog.clock_timestamp() - $2 * interval '1 millisecond',
@@ -56,12 +58,25 @@ const RECORD: &str = "WITH share AS (
         s.begin_offset, s.end_offset, s.messages, s.bytes, s.inserted, s.rejected, $3
     FROM share AS s, number
     WHERE $3 IS NOT NULL
+    ON CONFLICT (id, partition) DO UPDATE SET
+        end_time = excluded.end_time,
+        end_offset = excluded.end_offset,
+        messages = b.messages + excluded.messages,
+        bytes = b.bytes + excluded.bytes,
+        inserted = b.inserted + excluded.inserted,
+        rejected = b.rejected + excluded.rejected
 )
 SELECT (SELECT count(*) FROM moved), (SELECT id FROM number)";
+
+/// How long batches that were closed by a short interval share a row: at one millisecond, a row for
+/// each would be 86 million a day.
+const SHARED: Duration = Duration::from_secs(1);
 
 /// Records batches, by a statement that is prepared once.
 pub struct Recorder {
     plan: Plan,
+    /// The number that batches share at present, and since when.
+    shared: Cell<Option<(i64, Instant)>>,
 }
 
 impl Recorder {
@@ -69,13 +84,15 @@ impl Recorder {
         let _owner = AsUser::extension_owner();
         let mut types = vec![Type::Int8, Type::Int8, Type::Text, Type::Int4Array];
         types.resize(12, Type::Int8Array);
-        Ok(Recorder { plan: Plan::prepare(tx, RECORD, &types)? })
+        types.push(Type::Int8);
+        Ok(Recorder { plan: Plan::prepare(tx, RECORD, &types)?, shared: Cell::new(None) })
     }
 
     /// Moves the offsets by compare-and-set and adds the batch's rows; the batch's number. Without
     /// `end_reason` (a batch that holds no message) only the offsets move.
     ///
-    /// `collected_ms`: how long ago the batch's first message was taken.
+    /// `collected_ms`: how long ago the batch's first message was taken. A batch `may_share` the row of
+    /// those before it that may.
     ///
     /// Errors: 40001 when an offset is not where the caller read from, because then another process
     /// owns the partition.
@@ -85,8 +102,10 @@ impl Recorder {
         job_id: i64,
         collected_ms: i64,
         end_reason: Option<&str>,
+        may_share: bool,
         shares: &[Share],
     ) -> Result<i64> {
+        let shared = self.shared.take().filter(|(_, since)| may_share && since.elapsed() < SHARED);
         let column = |f: fn(&Share) -> i64| -> Vec<i64> { shares.iter().map(f).collect() };
         let partitions: Vec<i32> = shares.iter().map(|s| s.partition).collect();
         let columns = [
@@ -106,10 +125,13 @@ impl Recorder {
             Arg::from(partitions.as_slice()),
         ];
         args.extend(columns.iter().map(|column| Arg::from(column.as_slice())));
+        args.push(Arg::from(shared.map(|(id, _)| id)));
         let _owner = AsUser::extension_owner();
         let row = |row: &Row<'_>| Ok((row.get::<i64>(1)?, row.get(2)?));
         let (moved, id) = one(self.plan.execute_returning(tx, &args, row)?)?;
         if usize::try_from(moved) == Ok(shares.len()) {
+            // If the transaction fails after all, the next batch makes the row.
+            self.shared.set(may_share.then(|| shared.unwrap_or_else(|| (id, Instant::now()))));
             return Ok(id);
         }
         Err(Error::new(

@@ -98,7 +98,7 @@ pub fn last_run(tx: &Tx, job_id: i64) -> Result<Vec<Loaded>> {
             coalesce(sum(b.inserted), 0)::int8, coalesce(sum(b.rejected), 0)::int8
         FROM gpss.offsets o
         LEFT JOIN gpss.batch b ON b.job_id = o.job_id AND b.partition = o.partition
-            AND b.end_time >= o.started_at
+            AND b.start_time >= o.started_at
         WHERE o.job_id = $1
         GROUP BY o.job_id, o.partition
         ORDER BY o.partition";

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result, SqlState};
 use crate::format::{JsonDecoder, headers_json};
-use crate::kafka::{Consumer, Event, PartitionFault, Record};
+use crate::kafka::{Consumer, Event, PartitionFault, Record, Waker};
 use crate::model::rows::{Decoded, Message, Rows};
 use crate::pg::eventfd::EventFd;
 use crate::pg::latch;
@@ -23,8 +23,10 @@ const BLOCK_ROWS: usize = 1000;
 const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks in the channel; the budget of bytes usually bites first.
 const CHANNEL_BLOCKS: usize = 64;
-/// Longest wait for messages: how quickly the thread sees an order to stop.
-const POLL: Duration = Duration::from_millis(100);
+/// Longest wait for messages: how soon the thread hears of a lost connection. Orders wake it.
+const POLL: Duration = Duration::from_secs(1);
+/// How often a wait for the other thread looks whether it is still there.
+const LOOK: Duration = Duration::from_millis(100);
 /// How often the topic is asked for new partitions.
 const PARTITION_CHECK: Duration = Duration::from_secs(10);
 /// Milliseconds since 1970 at which PostgreSQL's timestamptz ends (END_TIMESTAMP of timestamp.h). A
@@ -83,7 +85,7 @@ impl Budget {
     fn reserve(&self, bytes: usize, stop: &AtomicBool) {
         let mut used = self.used.lock();
         while *used > 0 && *used + bytes > self.limit && !stop.load(Ordering::Relaxed) {
-            self.freed.wait_for(&mut used, POLL);
+            self.freed.wait_for(&mut used, LOOK);
         }
         *used += bytes;
     }
@@ -99,6 +101,9 @@ pub struct Reader {
     inputs: Receiver<Input>,
     orders: Sender<Order>,
     stop: Arc<AtomicBool>,
+    /// Ends the thread's wait for messages.
+    waker: Option<Waker>,
+    has_group: bool,
     budget: Arc<Budget>,
     wake: Arc<EventFd>,
     /// Blocks that have been loaded go back to be filled again: new memory costs a page fault for
@@ -121,6 +126,7 @@ impl Reader {
         watch_partitions: bool,
     ) -> Result<Reader> {
         consumer.assign(topic, positions)?;
+        let (waker, has_group) = (consumer.waker(), consumer.has_group());
         let (sender, inputs) = bounded(CHANNEL_BLOCKS);
         let (orders, ordered) = unbounded();
         let stop = Arc::new(AtomicBool::new(false));
@@ -145,7 +151,17 @@ impl Reader {
             expected: (0, 0),
         };
         let thread = threads::spawn("gpss reader", move || work.run(consumer))?;
-        Ok(Reader { inputs, orders, stop, budget, wake, used, thread: Some(thread) })
+        Ok(Reader {
+            inputs,
+            orders,
+            stop,
+            waker,
+            has_group,
+            budget,
+            wake,
+            used,
+            thread: Some(thread),
+        })
     }
 
     /// What has arrived, without waiting. An `Err` means the thread is gone.
@@ -160,7 +176,7 @@ impl Reader {
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => {
                 // A panic in the thread tells what happened.
-                let result = self.thread.as_mut().and_then(|thread| thread.join(POLL));
+                let result = self.thread.as_mut().and_then(|thread| thread.join(LOOK));
                 Err(result.and_then(Result::err).unwrap_or_else(|| {
                     Error::new(SqlState::INTERNAL, "the reader thread has ended unexpectedly")
                 }))
@@ -176,8 +192,7 @@ impl Reader {
 
     /// Reads further partitions from now on.
     pub fn add(&self, positions: Vec<Position>) {
-        // A closed channel means the thread has ended, which try_next reports.
-        let _ = self.orders.send(Order::Add(positions));
+        self.order(Order::Add(positions));
     }
 
     /// Takes a block back that is not needed any more.
@@ -191,13 +206,28 @@ impl Reader {
     /// Shows the next offsets as those of the consumer group, if the user has named one. For
     /// Kafka's monitoring only; nothing is ever read back.
     pub fn commit(&self, positions: Vec<Position>) {
-        let _ = self.orders.send(Order::Commit(positions));
+        if self.has_group {
+            self.order(Order::Commit(positions));
+        }
+    }
+
+    fn order(&self, order: Order) {
+        // A closed channel means the thread has ended, which try_next reports.
+        let _ = self.orders.send(order);
+        self.wake_thread();
+    }
+
+    fn wake_thread(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake();
+        }
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.wake_thread();
         self.budget.freed.notify_one();
         // Makes room, so that a thread that waits to hand over a block sees the order.
         while self.inputs.try_recv().is_ok() {}

@@ -3,7 +3,7 @@
 
 use super::aside::Aside;
 use super::fault::Fault;
-use super::native::{Answer, Client, Messages, Queue, Record, Taken, Topic};
+use super::native::{Answer, Client, Messages, Queue, Record, Taken, Topic, Waker};
 use super::notices::{Notice, Notices};
 use super::properties::Properties;
 use crate::error::{Error, Result, SqlState};
@@ -13,7 +13,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest wait inside librdkafka: its waits do not end by a signal.
+/// Longest wait of the main thread inside librdkafka: its waits do not end by a signal.
 pub(super) const SLICE: Duration = Duration::from_millis(100);
 
 /// Events of the main queue served in one go.
@@ -147,8 +147,8 @@ impl Consumer {
 
     /// Hands out what has arrived, `max` events at most; their number.
     ///
-    /// Waits, when nothing has arrived, for `timeout` but never longer than 100 ms. A lost
-    /// connection is no error here, because librdkafka mends it: see [`Consumer::trouble`].
+    /// Waits, when nothing has arrived, for `timeout` or until it is woken ([`Consumer::waker`]). A
+    /// lost connection is no error here, because librdkafka mends it: see [`Consumer::trouble`].
     ///
     /// # Errors
     /// When nothing is assigned.
@@ -176,7 +176,7 @@ impl Consumer {
         let mut count = queue.take(messages, max, Duration::ZERO, &mut hand_out);
         if count == 0 && max > 0 {
             // librdkafka would wait for all of `max`: wait for one, then take what came with it.
-            count = queue.take(messages, 1, timeout.min(SLICE), &mut hand_out);
+            count = queue.take(messages, 1, timeout, &mut hand_out);
             if count > 0 && max > 1 {
                 count += queue.take(messages, max - 1, Duration::ZERO, &mut hand_out);
             }
@@ -185,6 +185,16 @@ impl Consumer {
             self.notices.get_mut().connected();
         }
         Ok(count)
+    }
+
+    /// What ends a wait in [`Consumer::poll`]. None when nothing is assigned.
+    pub fn waker(&self) -> Option<Waker> {
+        self.session.topic.as_ref().map(|topic| topic.queue().waker())
+    }
+
+    /// Has the user named a consumer group?
+    pub fn has_group(&self) -> bool {
+        self.group.is_some()
     }
 
     /// Tells the consumer group of the offsets, for display by Kafka's tools; does not wait.

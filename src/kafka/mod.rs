@@ -19,5 +19,5 @@ mod notices;
 pub mod properties;
 
 pub use consumer::{Consumer, Event, PartitionFault};
-pub use native::Record;
+pub use native::{Record, Waker};
 pub use properties::Properties;

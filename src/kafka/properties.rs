@@ -344,8 +344,6 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("queued.min.messages", "10000000"),
     // librdkafka's default stops fetching for a second whenever the local queue is full.
     ("fetch.queue.backoff.ms", "5"),
-    // How long an idle broker keeps a fetch, hence the wait for a partition's end.
-    ("fetch.wait.max.ms", "100"),
     // A broker that comes back is used within seconds.
     ("reconnect.backoff.max.ms", "2000"),
     ("topic.metadata.refresh.interval.ms", "30000"),

@@ -1,6 +1,6 @@
 //! One batch, one transaction: offsets, rows, rejected messages and the batch's own record.
 
-use super::feed::Collected;
+use super::feed::{Collected, EndReason};
 use super::isolate::{self, Outcome, Rejected};
 use crate::catalog::batches::{Recorder, Share};
 use crate::catalog::errors::{self, Reject};
@@ -176,7 +176,8 @@ fn transact(
         let mut shares = count(collected);
         let elapsed = i64::try_from(collected.started.elapsed().as_millis()).unwrap_or(i64::MAX);
         let record = |end_reason, shares: &[Share]| {
-            statement.recorder.record(tx, job.id, elapsed, end_reason, shares)
+            let may_share = collected.reason == EndReason::Interval;
+            statement.recorder.record(tx, job.id, elapsed, end_reason, may_share, shares)
         };
         if collected.batch.is_empty() {
             return record(None, &shares).map(drop);

@@ -26,7 +26,7 @@ pub use client::{Client, EARLIEST, LATEST};
 pub use conf::{Conf, Refusal};
 pub use event::Answer;
 pub use message::{Record, Taken};
-pub use queue::{Messages, Queue};
+pub use queue::{Messages, Queue, Waker};
 pub use signals::SignalsBlocked;
 pub use topic::Topic;
 

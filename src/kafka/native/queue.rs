@@ -6,12 +6,13 @@ use super::message::{Message, Taken};
 use super::raw::millis;
 use rdkafka::bindings as rd;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A queue of librdkafka's.
 pub struct Queue {
     pub(super) queue: NonNull<rd::rd_kafka_queue_t>,
+    waker: Waker,
     client: Arc<Client>,
 }
 
@@ -33,7 +34,14 @@ impl Queue {
 
     fn from(queue: *mut rd::rd_kafka_queue_t, client: &Arc<Client>) -> Queue {
         // SAFETY: librdkafka aborts when out of memory, it never returns NULL here.
-        Queue { queue: unsafe { NonNull::new_unchecked(queue) }, client: Arc::clone(client) }
+        let queue = unsafe { NonNull::new_unchecked(queue) };
+        let waker = Waker(Arc::new(Mutex::new(Some(Raw(queue)))));
+        Queue { queue, waker, client: Arc::clone(client) }
+    }
+
+    /// For another thread.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
     }
 
     /// The next event; waits for `timeout` at most.
@@ -86,8 +94,29 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
+        self.waker.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         // SAFETY: ours; messages and answers in it are destroyed with it.
         unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// Ends a wait in the queue, or the next one if none is under way; does nothing once the queue is
+/// gone, whose life it does not prolong.
+#[derive(Clone)]
+pub struct Waker(Arc<Mutex<Option<Raw>>>);
+
+struct Raw(NonNull<rd::rd_kafka_queue_t>);
+
+// SAFETY: as `Queue`.
+unsafe impl Send for Raw {}
+
+impl Waker {
+    pub fn wake(&self) {
+        let queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Raw(queue)) = &*queue {
+            // SAFETY: `Queue::drop` takes it out before it destroys it, and the lock is held.
+            unsafe { rd::rd_kafka_queue_yield(queue.as_ptr()) };
+        }
     }
 }
 

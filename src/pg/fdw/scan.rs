@@ -142,11 +142,15 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
     node: *mut pg_sys::ForeignScanState,
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: fdw_state is the State of begin_foreign_scan; the slot's arrays have natts entries
-    // (execTuples.c) and are overwritten as ExecStoreVirtualTuple's contract wants.
+    // (execTuples.c) and are overwritten as ExecStoreVirtualTuple's contract wants. Clearing a scan
+    // slot frees at most a tuple and cannot raise.
     unsafe {
         let state = &mut *(*node).fdw_state.cast::<State<S>>();
         let slot = (*node).ss.ss_ScanTupleSlot;
-        pg_sys::ExecClearTuple(slot);
+        // ExecClearTuple and ExecStoreVirtualTuple by hand: two guards less for each row.
+        if let Some(clear) = (*(*slot).tts_ops).clear {
+            clear(slot);
+        }
         state.columns.late.clear();
         if state.bounds.is_none() {
             let bounds = evaluate(&state.ranges, state.range_exprs, (*node).ss.ps.ps_ExprContext);
@@ -162,7 +166,8 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
         let Some(source) = &mut state.source else { return slot };
         match source.next(state.bounds.as_deref().unwrap_or(&[]), &mut row) {
             Ok(true) => {
-                pg_sys::ExecStoreVirtualTuple(slot);
+                (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+                (*slot).tts_nvalid = natts as pg_sys::AttrNumber;
                 if !row.columns.late.is_empty() && passes(node, slot) {
                     row.convert_late().unwrap_or_else(|e| caught::raise(e));
                 }
