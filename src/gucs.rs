@@ -3,7 +3,7 @@
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 /// Kilobytes that a reader may have decoded ahead of the executor. Read when a reader starts.
-static BUFFER_SIZE: GucSetting<i32> = GucSetting::<i32>::new(65536);
+static BUFFER_SIZE: GucSetting<i32> = GucSetting::<i32>::new(16384);
 /// Kilobytes after which a batch is closed, whatever MAX_ROW says. Read for each batch.
 static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(65536);
 /// Minutes for which rows of gpss.batches are kept; 0 keeps them for ever.

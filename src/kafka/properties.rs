@@ -340,8 +340,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     // Warnings and worse; librdkafka's own default also tells of every lost connection.
     ("log_level", "4"),
     ("log.thread.name", "false"),
-    // Only `queued.max.messages.kbytes` shall bound the local queue.
-    ("queued.min.messages", "10000000"),
+    // An answer stays in memory until the last of its messages is taken.
+    ("fetch.max.bytes", "16777216"),
     // librdkafka's default stops fetching for a second whenever the local queue is full.
     ("fetch.queue.backoff.ms", "5"),
     // A broker that comes back is used within seconds.

@@ -144,9 +144,12 @@ impl Rows {
         self.rows.len()
     }
 
-    /// Bytes held by the arenas: what the limits on bytes in flight count.
+    /// Bytes held, with what is kept about each message: what the limits on bytes in flight count.
     pub fn bytes(&self) -> usize {
-        self.messages.len() + self.decoded.len()
+        self.messages.len()
+            + self.decoded.len()
+            + size_of_val(self.rows.as_slice())
+            + size_of_val(self.fields.as_slice())
     }
 
     /// How many messages do not parse.
