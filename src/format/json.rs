@@ -12,8 +12,9 @@
 use std::fmt::Write;
 
 use super::cast::{Cast, Converted, cast};
-use super::path::{JsonField, Node, ROOT, Wanted, trie};
+use super::path::{JsonField, NOWHERE, Node, ROOT, Wanted, trie};
 use super::scan::{self, Escapes, Fault, Problem, Scanned, StringToken};
+use super::shape::{KeyId, Known, OTHER, Place, Shape};
 use crate::model::rows::{Decoded, Field};
 
 /// Documents nested deeper are refused. PostgreSQL bounds the depth by its stack: with the default
@@ -32,30 +33,61 @@ pub struct Document<'a> {
 /// Decodes JSON documents into the same list of fields, message after message.
 #[derive(Debug)]
 pub struct JsonDecoder {
-    /// The wanted keys as a trie; the first node is the document itself.
+    /// The wanted keys as a trie, from `ROOT`.
     nodes: Vec<Node>,
-    /// The arrays and objects around the current position, the innermost last.
+    /// The keys of earlier documents.
+    shape: Shape,
+    /// What is around the container that is being read, the innermost last.
     stack: Vec<Container>,
     fields: Vec<Field>,
     scratch: Vec<u8>,
     /// A de-escaped key.
     key: Vec<u8>,
     reason: String,
+    /// The current document's number.
+    document: u64,
     /// PostgreSQL has to be asked for the current document's fields.
     unsure: bool,
 }
 
-#[derive(Debug)]
+/// What is being read: an array, an object, or the document around its one value.
+#[derive(Clone, Copy, Debug)]
 struct Container {
+    kind: Kind,
     start: usize,
-    object: bool,
-    node: Option<usize>,
+    node: usize,
+    /// The key whose value it is, or is in.
+    key: KeyId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Document,
+    Array,
+    Object,
+}
+
+impl Container {
+    const DOCUMENT: Container =
+        Container { kind: Kind::Document, start: 0, node: NOWHERE, key: OTHER };
+
+    /// What may stand behind a value in it.
+    fn expected(&self) -> &'static str {
+        match self.kind {
+            Kind::Document => "end of input",
+            Kind::Array => "\",\" or \"]\"",
+            Kind::Object => "\",\" or \"}\"",
+        }
+    }
 }
 
 /// What a value is, as far as `->>` minds.
 #[derive(Clone, Copy)]
 enum Value {
-    String(StringToken),
+    /// A string without escapes.
+    Plain,
+    /// A string with escapes.
+    Escaped,
     Null,
     Other,
 }
@@ -65,11 +97,13 @@ impl JsonDecoder {
     pub fn new(fields: &[JsonField]) -> Self {
         JsonDecoder {
             nodes: trie(fields),
+            shape: Shape::new(),
             stack: Vec::new(),
             fields: vec![Field::Null; fields.len()],
             scratch: Vec::new(),
             key: Vec::new(),
             reason: String::new(),
+            document: 0,
             unsure: false,
         }
     }
@@ -81,9 +115,8 @@ impl JsonDecoder {
         self.scratch.clear();
         self.stack.clear();
         self.unsure = false;
-        for node in &mut self.nodes {
-            node.seen = false;
-        }
+        self.document += 1;
+        self.shape.begin();
         let decoded = match check_utf8(value).and_then(|()| self.walk(value)) {
             // Without fields nothing is de-escaped: the message is as valid as `json_in` says.
             Ok(()) if self.unsure && !self.fields.is_empty() => Decoded::Unsure,
@@ -101,155 +134,197 @@ impl JsonDecoder {
         Document { decoded, fields: &[], scratch: &[] }
     }
 
-    /// Reads the whole document.
+    /// Reads the whole document. The state is in variables, and functions that are not inlined give
+    /// it back by value: what is written to memory in parts and read as one has to wait.
     fn walk(&mut self, bytes: &[u8]) -> Scanned<()> {
-        let mut at = 0;
-        let mut node = Some(ROOT);
-        // What else than a key may stand here, when it is a key's turn.
-        let mut key: Option<&'static str> = None;
+        let mut inside = Container::DOCUMENT;
+        // Of the value that begins at `at` with `byte`.
+        let (mut key, mut node) = (OTHER, ROOT);
+        let (mut at, mut byte) = scan::token(bytes, 0);
         loop {
-            at = scan::skip_whitespace(bytes, at);
-            if let Some(expected) = key {
-                let name = match bytes.get(at) {
-                    Some(b'"') => scan::string(bytes, at)?,
-                    _ => return scan::expected(bytes, at, expected),
-                };
-                at = scan::skip_whitespace(bytes, name.next());
-                if bytes.get(at) != Some(&b':') {
-                    return scan::expected(bytes, at, "\":\"");
-                }
-                at = scan::skip_whitespace(bytes, at + 1);
-                self.unsure |= name.escapes == Escapes::Refused;
-                node = match self.stack.last() {
-                    Some(&Container { node: Some(parent), .. }) => self.child(parent, bytes, name),
-                    _ => None,
-                };
-            }
             let start = at;
-            match bytes.get(at) {
-                Some(b'"') => {
+            let value = match byte {
+                b'"' => {
                     let string = scan::string(bytes, at)?;
                     at = string.next();
-                    self.unsure |= string.escapes == Escapes::Refused;
-                    if let Some(node) = node {
-                        self.deliver(node, bytes, start, at, Value::String(string));
+                    match string.escapes {
+                        Escapes::None => Value::Plain,
+                        escapes => {
+                            self.unsure |= escapes == Escapes::Refused;
+                            Value::Escaped
+                        }
                     }
                 }
-                Some(b'-' | b'0'..=b'9') => {
+                b'-' | b'0'..=b'9' => {
                     at = scan::number(bytes, at)?;
-                    if let Some(node) = node {
-                        self.deliver(node, bytes, start, at, Value::Other);
-                    }
+                    Value::Other
                 }
-                Some(b'{') => {
-                    self.open(start, true, node)?;
-                    at = scan::skip_whitespace(bytes, at + 1);
-                    if bytes.get(at) != Some(&b'}') {
-                        key = Some("string or \"}\"");
+                b't' | b'f' | b'n' => {
+                    at = scan::keyword(bytes, at)?;
+                    if byte == b'n' { Value::Null } else { Value::Other }
+                }
+                b'{' => {
+                    self.check_depth(at)?;
+                    let (first, next) = scan::token(bytes, at + 1);
+                    if next != b'}' {
+                        self.stack.push(inside);
+                        inside = Container { kind: Kind::Object, start, node, key };
+                        let place = Place::Inside(key);
+                        let known = self.key(bytes, at + 1, node, place, "string or \"}\"")?;
+                        (key, node) = (known.key, known.node);
+                        (at, byte) = scan::token(bytes, known.value);
                         continue;
                     }
+                    at = first + 1;
+                    Value::Other
                 }
-                Some(b'[') => {
-                    self.open(start, false, node)?;
-                    self.unsure |= node.is_some_and(|node| self.nodes[node].subscripts);
-                    at = scan::skip_whitespace(bytes, at + 1);
-                    if bytes.get(at) != Some(&b']') {
-                        key = None;
-                        node = None;
+                b'[' => {
+                    self.check_depth(at)?;
+                    self.unsure |= self.nodes[node].subscripts;
+                    (at, byte) = scan::token(bytes, at + 1);
+                    if byte != b']' {
+                        self.stack.push(inside);
+                        inside = Container { kind: Kind::Array, start, node, key };
+                        node = NOWHERE;
                         continue;
                     }
-                }
-                Some(&byte @ (b't' | b'f' | b'n')) => {
-                    let (word, value): (&[u8], _) = match byte {
-                        b't' => (b"true", Value::Other),
-                        b'f' => (b"false", Value::Other),
-                        _ => (b"null", Value::Null),
-                    };
-                    at = scan::keyword(bytes, at, word)?;
-                    if let Some(node) = node {
-                        self.deliver(node, bytes, start, at, value);
-                    }
+                    at += 1;
+                    Value::Other
                 }
                 _ => return scan::expected(bytes, at, "JSON value"),
+            };
+            if node != NOWHERE {
+                self.deliver(node, bytes, start, at, value);
             }
-            // A value has ended, or an empty container is about to.
+            // A value has ended, and with it the containers that do not go on.
             loop {
-                at = scan::skip_whitespace(bytes, at);
-                let byte = bytes.get(at);
-                let Some(&Container { start, object, node: outer }) = self.stack.last() else {
-                    return match byte {
-                        None => Ok(()),
-                        Some(_) => scan::expected(bytes, at, "end of input"),
-                    };
-                };
-                at += 1;
-                if byte == Some(&b',') {
-                    key = object.then_some("string");
-                    node = None;
+                (at, byte) = scan::token(bytes, at);
+                if byte == b',' && inside.kind == Kind::Object {
+                    let place = Place::After(key);
+                    let known = self.key(bytes, at + 1, inside.node, place, "string")?;
+                    (key, node) = (known.key, known.node);
+                    (at, byte) = scan::token(bytes, known.value);
                     break;
                 }
-                if byte != Some(if object { &b'}' } else { &b']' }) {
-                    let what = if object { "\",\" or \"}\"" } else { "\",\" or \"]\"" };
-                    return scan::expected(bytes, at - 1, what);
+                match (inside.kind, byte) {
+                    (Kind::Array, b',') => {
+                        (key, node) = (inside.key, NOWHERE);
+                        (at, byte) = scan::token(bytes, at + 1);
+                        break;
+                    }
+                    (Kind::Array, b']') | (Kind::Object, b'}') => at += 1,
+                    (Kind::Document, _) if at == bytes.len() => return Ok(()),
+                    _ => return scan::expected(bytes, at, inside.expected()),
                 }
-                self.stack.pop();
-                if let Some(node) = outer {
-                    self.deliver(node, bytes, start, at, Value::Other);
+                if inside.node != NOWHERE {
+                    self.deliver(inside.node, bytes, inside.start, at, Value::Other);
                 }
+                key = inside.key;
+                inside = self.stack.pop().unwrap_or(Container::DOCUMENT);
             }
         }
     }
 
-    fn open(&mut self, start: usize, object: bool, node: Option<usize>) -> Scanned<()> {
-        if self.stack.len() == MAX_DEPTH {
-            return scan::fail(Problem::TooDeep(MAX_DEPTH), start);
+    fn check_depth(&self, at: usize) -> Scanned<()> {
+        if self.stack.len() < MAX_DEPTH {
+            Ok(())
+        } else {
+            scan::fail(Problem::TooDeep(MAX_DEPTH), at)
         }
-        self.stack.push(Container { start, object, node });
-        Ok(())
     }
 
-    /// The node of an object's key, when fields lie on it.
-    #[inline]
-    fn child(&mut self, parent: usize, bytes: &[u8], key: StringToken) -> Option<usize> {
+    /// The key that begins, perhaps behind white space, at `at` in an object at node `parent`.
+    #[inline(always)]
+    fn key(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        parent: usize,
+        place: Place,
+        expected: &'static str,
+    ) -> Scanned<Known> {
+        if let Some(known) = self.shape.guess(place, parent, bytes, at) {
+            return Ok(known);
+        }
+        let Known { key, node, value } = self.read_key(bytes, at, parent, place, expected)?;
+        Ok(Known { key, node, value })
+    }
+
+    /// As `key`, when the guess was wrong.
+    #[inline(never)]
+    fn read_key(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        parent: usize,
+        place: Place,
+        expected: &'static str,
+    ) -> Scanned<Known> {
+        let (at, byte) = scan::token(bytes, start);
+        if byte != b'"' {
+            return scan::expected(bytes, at, expected);
+        }
+        let name = scan::string(bytes, at)?;
+        let (at, byte) = scan::token(bytes, name.next());
+        if byte != b':' {
+            return scan::expected(bytes, at, "\":\"");
+        }
+        let (value, _) = scan::token(bytes, at + 1);
+        self.unsure |= name.escapes == Escapes::Refused;
+        let node = self.child(parent, bytes, name);
+        let text = bytes.get(start..value).unwrap_or_default();
+        let key = match name.escapes {
+            Escapes::None => self.shape.learn(place, parent, text, node),
+            Escapes::Some | Escapes::Refused => OTHER,
+        };
+        Ok(Known { key, node, value })
+    }
+
+    /// The node of an object's key.
+    fn child(&mut self, parent: usize, bytes: &[u8], key: StringToken) -> usize {
         let name = if key.escapes == Escapes::None {
-            bytes.get(key.start..key.end)?
+            bytes.get(key.start..key.end).unwrap_or_default()
         } else {
             self.key.clear();
             scan::unescape(bytes, key, &mut self.key);
             &self.key
         };
-        let child = *self.nodes[parent].children.get(name)?;
-        let node = &mut self.nodes[child];
-        if !node.children.is_empty() {
-            self.unsure |= node.seen;
-            node.seen = true;
-        }
-        Some(child)
+        self.nodes[parent].children.get(name).copied().unwrap_or(NOWHERE)
     }
 
     /// Sets the fields that want the value at `node`; a repeated key overrides what was set.
+    #[inline(never)]
     fn deliver(&mut self, node: usize, bytes: &[u8], start: usize, end: usize, value: Value) {
         // PostgreSQL keeps white space before a lone scalar (`get_scalar`).
-        let scalar = self.stack.is_empty() && !matches!(bytes.get(start), Some(b'{' | b'['));
-        let start = if scalar { 0 } else { start };
-        for &Wanted { index, text, cast } in &self.nodes[node].wanted {
-            let from = self.scratch.len();
-            let field = match value {
-                Value::String(string) if text && string.escapes != Escapes::None => {
-                    scan::unescape(bytes, string, &mut self.scratch);
-                    Field::Scratch(from, self.scratch.len() - from)
-                }
-                Value::String(string) if text => {
-                    Field::Value(string.start, string.end - string.start)
-                }
-                Value::Null if text => Field::Null,
-                _ => Field::Value(start, end - start),
-            };
+        let lone = node == ROOT && !matches!(bytes.get(start), Some(b'{' | b'['));
+        let json = if lone { Field::Value(0, end) } else { Field::Value(start, end - start) };
+        let as_text = match value {
+            Value::Plain => Field::Value(start + 1, end - start - 2),
+            Value::Escaped => self.unescaped(bytes, start + 1, end - 1),
+            Value::Null => Field::Null,
+            Value::Other => json,
+        };
+        let node = &mut self.nodes[node];
+        if !node.children.is_empty() {
+            self.unsure |= node.seen_in == self.document;
+            node.seen_in = self.document;
+        }
+        for &Wanted { index, text, cast } in &node.wanted {
+            let field = if text { as_text } else { json };
             self.fields[index] = match cast {
                 Some(to) => convert(to, field, bytes, &mut self.scratch),
                 None => field,
             };
         }
+    }
+
+    /// The text of a string with escapes, between its quotes.
+    #[inline(never)]
+    fn unescaped(&mut self, bytes: &[u8], start: usize, end: usize) -> Field {
+        let from = self.scratch.len();
+        let string = StringToken { start, end, escapes: Escapes::Some };
+        scan::unescape(bytes, string, &mut self.scratch);
+        Field::Scratch(from, self.scratch.len() - from)
     }
 }
 

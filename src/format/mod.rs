@@ -2,11 +2,13 @@
 //! gives byte for byte what PostgreSQL's own functions would give.
 
 pub mod array_literal;
+mod bytes;
 pub mod cast;
 pub mod headers;
 pub mod json;
 pub mod path;
 mod scan;
+mod shape;
 
 pub use array_literal::array_literal;
 pub use cast::Cast;

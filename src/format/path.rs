@@ -69,8 +69,11 @@ impl fmt::Display for JsonField {
     }
 }
 
+/// The index of the node that stands for all places on which no field lies.
+pub(super) const NOWHERE: usize = 0;
+
 /// The index of the node that stands for the document itself.
-pub(super) const ROOT: usize = 0;
+pub(super) const ROOT: usize = 1;
 
 /// A place in the documents on which a wanted field lies.
 #[derive(Debug, Default)]
@@ -80,8 +83,8 @@ pub(super) struct Node {
     pub subscripts: bool,
     /// The fields whose value is the value here.
     pub wanted: Vec<Wanted>,
-    /// The current document had this key already. Kept for nodes with children only.
-    pub seen: bool,
+    /// The document that had this key last. Kept for nodes with children only.
+    pub seen_in: u64,
 }
 
 /// A field at its place: its index, and how it is wanted.
@@ -94,7 +97,7 @@ pub(super) struct Wanted {
 
 /// The trie of the fields' paths.
 pub(super) fn trie(fields: &[JsonField]) -> Vec<Node> {
-    let mut nodes = vec![Node::default()];
+    let mut nodes = vec![Node::default(), Node::default()];
     for (index, field) in fields.iter().enumerate() {
         let mut at = ROOT;
         for step in &field.steps {

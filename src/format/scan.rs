@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use super::bytes::{chunk, skip_digits, skip_plain};
+
 /// Why a document is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -87,8 +89,24 @@ impl StringToken {
     }
 }
 
-/// The position of the next byte that is not white space.
+/// The position of the next byte that is not white space, and that byte: 0, which begins no token,
+/// at the end.
 #[inline(always)]
+pub(super) fn token(bytes: &[u8], at: usize) -> (usize, u8) {
+    match bytes.get(at) {
+        Some(&byte) if byte > b' ' => (at, byte),
+        _ => token_behind_whitespace(bytes, at),
+    }
+}
+
+/// As `token`: apart, so that `token` is small enough to be everywhere.
+#[inline(never)]
+fn token_behind_whitespace(bytes: &[u8], at: usize) -> (usize, u8) {
+    let at = skip_whitespace(bytes, at);
+    (at, bytes.get(at).copied().unwrap_or_default())
+}
+
+/// The position of the next byte that is not white space.
 pub(super) fn skip_whitespace(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
         at += 1;
@@ -100,28 +118,26 @@ pub(super) fn skip_whitespace(bytes: &[u8], mut at: usize) -> usize {
 #[inline(always)]
 pub(super) fn string(bytes: &[u8], at: usize) -> Scanned<StringToken> {
     let start = at + 1;
-    let end = next_special(bytes, start);
-    if bytes.get(end) == Some(&b'"') {
-        return Ok(StringToken { start, end, escapes: Escapes::None });
-    }
-    unusual_string(bytes, start, end)
+    let end = skip_plain(bytes, start);
+    let (end, escapes) = match bytes.get(end) {
+        Some(b'"') => (end, Escapes::None),
+        _ => unusual_string(bytes, end)?,
+    };
+    Ok(StringToken { start, end, escapes })
 }
 
-/// Goes on with a string that is not plain text up to its quote.
+/// Goes on with a string at `at` that is not plain text up to its quote; returns its end.
 #[inline(never)]
-fn unusual_string(bytes: &[u8], start: usize, mut at: usize) -> Scanned<StringToken> {
+fn unusual_string(bytes: &[u8], mut at: usize) -> Scanned<(usize, Escapes)> {
     let mut escapes = Escapes::None;
     loop {
-        at = next_special(bytes, at);
         match bytes.get(at) {
-            Some(b'"') => {
-                return Ok(StringToken { start, end: at, escapes });
-            }
+            Some(b'"') => return Ok((at, escapes)),
             Some(b'\\') => {
                 let (len, char) = escape(bytes, at)?;
-                escapes =
-                    escapes.max(if char.is_some() { Escapes::Some } else { Escapes::Refused });
-                at += len;
+                let found = if char.is_some() { Escapes::Some } else { Escapes::Refused };
+                escapes = escapes.max(found);
+                at = skip_plain(bytes, at + len);
             }
             Some(&byte) => return fail(Problem::ControlCharacter(byte), at),
             None => return fail(Problem::Ended, at),
@@ -130,36 +146,34 @@ fn unusual_string(bytes: &[u8], start: usize, mut at: usize) -> Scanned<StringTo
 }
 
 /// Reads the number that begins at `at` with a digit or a minus sign; returns its end.
-#[inline]
+#[inline(always)]
 pub(super) fn number(bytes: &[u8], at: usize) -> Scanned<usize> {
-    let digits = |mut at: usize| {
-        while let Some(b'0'..=b'9') = bytes.get(at) {
-            at += 1;
-        }
-        at
-    };
-    let whole = if bytes.get(at) == Some(&b'-') { at + 1 } else { at };
-    let mut end = if bytes.get(whole) == Some(&b'0') { whole + 1 } else { digits(whole) };
+    let whole = at + usize::from(bytes.get(at) == Some(&b'-'));
+    let mut end =
+        if bytes.get(whole) == Some(&b'0') { whole + 1 } else { skip_digits(bytes, whole) };
     let mut valid = end > whole;
     if bytes.get(end) == Some(&b'.') {
         let fraction = end + 1;
-        end = digits(fraction);
+        end = skip_digits(bytes, fraction);
         valid &= end > fraction;
     }
-    if let Some(b'e' | b'E') = bytes.get(end) {
+    if word_goes_on(bytes, end) {
         let signed = matches!(bytes.get(end + 1), Some(b'+' | b'-'));
         let exponent = end + 1 + usize::from(signed);
-        end = digits(exponent);
-        valid &= end > exponent;
+        valid &= matches!(bytes.get(end), Some(b'e' | b'E'));
+        end = skip_digits(bytes, exponent);
+        valid &= end > exponent && !word_goes_on(bytes, end);
     }
-    if valid && !word_goes_on(bytes, end) { Ok(end) } else { fail(Problem::InvalidToken, at) }
+    if valid { Ok(end) } else { fail(Problem::InvalidToken, at) }
 }
 
-/// Reads `word`, one of true, false and null, at `at`; returns its end.
-#[inline]
-pub(super) fn keyword(bytes: &[u8], at: usize, word: &[u8]) -> Scanned<usize> {
-    let end = at + word.len();
-    if bytes.get(at..end) == Some(word) && !word_goes_on(bytes, end) {
+/// Reads true, false or null at `at`; returns its end.
+#[inline(always)]
+pub(super) fn keyword(bytes: &[u8], at: usize) -> Scanned<usize> {
+    let long = chunk(bytes, at) == Some(b"false");
+    let end = at + if long { 5 } else { 4 };
+    let short = matches!(chunk(bytes, at), Some(b"true" | b"null"));
+    if (long || short) && !word_goes_on(bytes, end) {
         Ok(end)
     } else {
         fail(Problem::InvalidToken, at)
@@ -167,37 +181,25 @@ pub(super) fn keyword(bytes: &[u8], at: usize, word: &[u8]) -> Scanned<usize> {
 }
 
 /// Whether the token goes on: PostgreSQL takes `12abc` for one wrong token.
-#[inline]
-fn word_goes_on(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at).is_some_and(|&b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80)
-}
-
-/// The position of the next byte that ends a run of plain characters in a string: a quote, a
-/// backslash or a control character; the end when there is none.
 #[inline(always)]
-fn next_special(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    // The high bit of each byte that is below `n`, exact up to the lowest such byte: only above it
-    // can the subtraction's borrow spoil others.
-    let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word & (ONES << 7);
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let marks = quote | backslash | below(word, b' ');
-        if marks != 0 {
-            return at + (marks.trailing_zeros() / 8) as usize;
+fn word_goes_on(bytes: &[u8], at: usize) -> bool {
+    static GOES_ON: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0_u8;
+        loop {
+            table[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+            if byte == u8::MAX {
+                break table;
+            }
+            byte += 1;
         }
-        at += 8;
-    }
-    while bytes.get(at).is_some_and(|&b| b != b'"' && b != b'\\' && b >= b' ') {
-        at += 1;
-    }
-    at
+    };
+    bytes.get(at).is_some_and(|&byte| GOES_ON[usize::from(byte)])
 }
 
 /// Reads the escape sequence whose backslash is at `at`: its length and what it stands for; None
 /// for what PostgreSQL refuses to de-escape: `\u0000` and surrogates that are no pair.
+#[inline(always)]
 fn escape(bytes: &[u8], at: usize) -> Scanned<(usize, Option<char>)> {
     let char = match bytes.get(at + 1) {
         Some(&byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
@@ -225,6 +227,7 @@ fn escape(bytes: &[u8], at: usize) -> Scanned<(usize, Option<char>)> {
 }
 
 /// The UTF-16 code unit written as four hexadecimal digits at `at`.
+#[inline(never)]
 fn hex_unit(bytes: &[u8], at: usize) -> Option<u32> {
     let digits = bytes.get(at..at + 4)?;
     digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))
@@ -236,7 +239,7 @@ pub(super) fn unescape(bytes: &[u8], string: StringToken, out: &mut Vec<u8>) {
     let bytes = bytes.get(..string.end).unwrap_or_default();
     let mut at = string.start;
     while at < bytes.len() {
-        let stop = next_special(bytes, at);
+        let stop = skip_plain(bytes, at);
         out.extend_from_slice(bytes.get(at..stop).unwrap_or_default());
         at = stop;
         if let Ok((len, char)) = escape(bytes, at) {

@@ -93,6 +93,21 @@ fn a_decoder_forgets_the_document_before() {
 }
 
 #[test]
+fn more_keys_than_are_remembered_are_read() {
+    let mut decoder = JsonDecoder::new(&[field(&["k2999"], true), field(&["o", "k1"], true)]);
+    let members = |keys: std::ops::Range<usize>| {
+        keys.map(|i| format!("\"k{i}\": {i}")).collect::<Vec<_>>().join(", ")
+    };
+    for round in 0..10 {
+        let (inner, outer) = (members(0..round), members(round * 100..3_000));
+        let json = format!("{{\"o\": {{{inner}}}, {outer}}}");
+        let inner = (round > 1).then(|| "1".to_owned());
+        let want = Ok(vec![Some("2999".to_owned()), inner]);
+        assert_eq!(decode(&mut decoder, json.as_bytes()), want);
+    }
+}
+
+#[test]
 fn without_fields_refused_escapes_do_not_matter() {
     assert_eq!(decode(&mut JsonDecoder::new(&[]), br#"["\u0000","\udc00"]"#), Ok(vec![]));
 }
@@ -245,6 +260,22 @@ proptest! {
         let mut decoder = JsonDecoder::new(&[field(&["a"], true)]);
         let got = decode(&mut decoder, &json);
         prop_assert_eq!(!matches!(got, Err(Some(_))), valid_by_serde(&json), "{:?}", got);
+    }
+
+    #[test]
+    fn earlier_documents_do_not_matter(
+        json in json_text(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), byte()), 1..20),
+    ) {
+        let fields = [field(&["a"], true), field(&["a", "a"], false), field(&["b"], true)];
+        let mut decoder = JsonDecoder::new(&fields);
+        for (place, byte) in changes {
+            let mut json = json.clone().into_bytes();
+            let at = place.index(json.len());
+            json[at] = byte;
+            let want = decode(&mut JsonDecoder::new(&fields), &json);
+            prop_assert_eq!(decode(&mut decoder, &json), want);
+        }
     }
 
     #[test]
