@@ -1,6 +1,6 @@
 //! Jobs as a user runs them: submit, start, watch, stop, remove.
 
-use super::support::{Scene, eventually, literal};
+use super::support::{Producer, Scene, eventually, literal, value};
 
 #[test]
 fn a_submitted_job_waits_for_its_start() {
@@ -271,6 +271,26 @@ fn names_in_a_mapping_mean_what_they_meant_to_the_session_that_submitted() {
     ));
     scene.load_to_the_end();
     scene.expect_exactly(0..10);
+}
+
+#[test]
+fn batches_of_a_short_interval_share_a_row_of_the_history() {
+    let scene = Scene::new(1);
+    let config = scene.config(25, 1000).replace("MINIMAL_INTERVAL: 200", "MINIMAL_INTERVAL: 1");
+    scene.db.sql(&format!("SELECT gpss.submit_job('numbers', {})", literal(&config)));
+    scene.start();
+    let producer = Producer::new(&scene.topic);
+    for n in 0..40 {
+        producer.send([value(format!("{{\"n\": {n}}}").as_bytes())]);
+    }
+    scene.expect_exactly(0..40);
+    let transactions = scene.db.number("SELECT count(DISTINCT xmin::text) FROM numbers");
+    assert!(transactions > 20, "{transactions} transactions");
+    let batches = "SELECT count(*) <= 2 + extract(epoch FROM max(end_time) - min(start_time)),
+                          sum(messages), sum(inserted), min(begin_offset), max(end_offset),
+                          sum(end_offset - begin_offset), min(end_reason)
+                   FROM gpss.batches WHERE job = 'numbers'";
+    assert_eq!(scene.db.sql(batches), "t|40|40|0|40|40|interval");
 }
 
 fn plain_sql_job(scene: &mut Scene, workers: u32) {
