@@ -4,16 +4,8 @@
 
 use std::io::{self, BufWriter, Write};
 
-const WORDS: [&str; 8] = [
-    "install",
-    "launch",
-    "update",
-    "中国联通",
-    "",
-    "path\\/to\\/file",
-    "wifi",
-    "5G",
-];
+const WORDS: [&str; 8] =
+    ["install", "launch", "update", "中国联通", "", "path\\/to\\/file", "wifi", "5G"];
 
 /// xorshift64: the same numbers on every machine.
 struct Random(u64);
@@ -50,11 +42,7 @@ fn main() -> io::Result<()> {
             let comma = if key == 0 { "" } else { "," };
             match key % 4 {
                 0 => write!(out, r#"{comma}"field_{key}":{}"#, random.next() % 100_000)?,
-                1 => write!(
-                    out,
-                    r#"{comma}"field_{key}":"{:010x}""#,
-                    random.next() % (1 << 40)
-                )?,
+                1 => write!(out, r#"{comma}"field_{key}":"{:010x}""#, random.next() % (1 << 40))?,
                 2 => write!(out, r#"{comma}"field_{key}":"{}""#, random.word())?,
                 _ => write!(out, r#"{comma}"field_{key}":{}"#, random.next() % 2 == 0)?,
             }
