@@ -11,7 +11,7 @@ help:
 	@echo 'make demo        load a topic into a table on a private server and broker; leaves both running'
 	@echo 'make demo-down   stop them'
 	@echo 'make test        install what is missing, lint, run every test'
-	@echo 'make bench       measure a load against COPY, kcat and INSERT ... SELECT'
+	@echo 'make bench       measure speed, latency and memory beside COPY, kcat and other products'
 	@echo 'make install     install the release build into the PostgreSQL of PG_CONFIG'
 	@echo 'make clean       stop the private servers and remove build/ and target/'
 

@@ -11,9 +11,10 @@ use crate::model::job::JobSpec;
 use crate::model::statement::{qualified, quote_literal};
 use crate::pg::acl::AsUser;
 use crate::pg::fdw::Table;
+use crate::pg::signals;
+use crate::pg::spi::{self, Plan};
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
-use crate::pg::{signals, spi};
 use pgrx::prelude::*;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -108,14 +109,22 @@ fn check_source(tx: &Tx, spec: &JobSpec, owner: pg_sys::Oid, findings: &mut Vec<
 
 /// Planning may run functions of the mapping, which are the owner's: as he would, and undone.
 fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
+    let mut obstacle = None;
     let outcome = subtx(tx, || {
         let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
         let _owner = AsUser::restricted(job.owner);
         tx.set_local(c"search_path", &path);
-        submit::check_statement(tx, &job.spec)?;
+        let sql = submit::check_statement(tx, &job.spec)?;
+        obstacle = Plan::prepare(tx, &sql, &[])?.obstacle_to_bulk(tx)?;
         Err(rolled_back())
     });
-    let detail = |()| format!("the statement into {} can be planned", qualified(&job.spec.target));
+    let target = qualified(&job.spec.target);
+    let detail = |()| match obstacle {
+        None => format!("the statement into {target} can be planned; rows are written in bulk"),
+        Some(why) => {
+            format!("the statement into {target} can be planned; rows go one by one: {why}")
+        }
+    };
     note(findings, "target, privileges and mapping", undone(outcome).map(detail));
 }
 

@@ -313,8 +313,8 @@ fn mapping(value: serde_json::Value) -> Result<Vec<Mapping>> {
 }
 
 /// Builds the statement and has PostgreSQL plan it: names, types and privileges are wrong now or
-/// never (GPSS does the same with EXPLAIN).
-pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<()> {
+/// never (GPSS does the same with EXPLAIN). Returns the statement.
+pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<String> {
     let temporary = "SELECT FROM pg_catalog.pg_class
         WHERE oid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass::pg_catalog.oid
           AND relpersistence OPERATOR(pg_catalog.=) 't'";
@@ -336,7 +336,7 @@ pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<()> {
     let target: Vec<String> = relation_columns(oid(&spec.target)?);
     let sql = insert_statement(spec, &source, &target)?;
     let plan = |sql: &str| subtx(tx, || spi::exec(tx, &format!("EXPLAIN {sql}"), &[]));
-    let Err(error) = plan(&sql) else { return Ok(()) };
+    let Err(error) = plan(&sql) else { return Ok(sql) };
     if error.sqlstate == SqlState::INSUFFICIENT_PRIVILEGE {
         return Err(error);
     }

@@ -135,11 +135,17 @@ impl Plan {
         if self.types.is_empty() {
             // SAFETY: spi.rs: the plan is kept and has no parameters; `connected` connects.
             let rows = connected(tx, || Ok(unsafe { multi_insert::execute(self.plan) }))?;
-            if let Some(rows) = rows {
+            if let Ok(rows) = rows {
                 return Ok(rows);
             }
         }
         self.execute(tx, &[])
+    }
+
+    /// Why `execute_in_bulk` would write row by row; None when it would not.
+    pub fn obstacle_to_bulk(&self, tx: &Tx) -> Result<Option<&'static str>> {
+        // SAFETY: as in `execute_in_bulk`; a plan with parameters is only looked at.
+        connected(tx, || Ok(unsafe { multi_insert::obstacle(self.plan) }))
     }
 
     fn run(&self, args: &[Arg<'_>]) -> Result<()> {

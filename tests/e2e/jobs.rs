@@ -274,6 +274,44 @@ fn names_in_a_mapping_mean_what_they_meant_to_the_session_that_submitted() {
 }
 
 #[test]
+fn a_check_tells_whether_rows_are_written_in_bulk_and_why_not() {
+    let scene = Scene::new(1);
+    scene.submit(100);
+    let writing = || {
+        scene.db.sql("SELECT substring(detail FROM '; (.*)') FROM gpss.check('numbers') WHERE detail LIKE '%; rows%'")
+    };
+    assert_eq!(writing(), "rows are written in bulk");
+    for (obstacle, remedy, why) in [
+        (
+            "ALTER TABLE numbers ADD at timestamptz DEFAULT clock_timestamp()",
+            "ALTER TABLE numbers ALTER at SET DEFAULT now()",
+            "a volatile function in the mapping, the filter or a default",
+        ),
+        (
+            "ALTER TABLE numbers ADD twice int GENERATED ALWAYS AS (n * 2) STORED",
+            "ALTER TABLE numbers DROP twice",
+            "the target has a generated column",
+        ),
+        (
+            "CREATE TRIGGER same BEFORE UPDATE OR INSERT ON numbers
+                 FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "DROP TRIGGER same ON numbers",
+            "the target has a BEFORE trigger for rows or a transition table",
+        ),
+        (
+            "CREATE RULE too AS ON INSERT TO numbers DO ALSO NOTIFY numbers",
+            "DROP RULE too ON numbers",
+            "a rule adds statements",
+        ),
+    ] {
+        scene.db.sql(obstacle);
+        assert_eq!(writing(), format!("rows go one by one: {why}"));
+        scene.db.sql(remedy);
+        assert_eq!(writing(), "rows are written in bulk");
+    }
+}
+
+#[test]
 fn batches_of_a_short_interval_share_a_row_of_the_history() {
     let scene = Scene::new(1);
     let config = scene.config(25, 1000).replace("MINIMAL_INTERVAL: 200", "MINIMAL_INTERVAL: 1");

@@ -3,7 +3,7 @@
 //!
 //! Only where nobody can tell the difference by the result; otherwise the statement runs as usual.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
 use pgrx::PgList;
@@ -32,48 +32,55 @@ struct Receiver {
     bytes: usize,
 }
 
-/// Runs the prepared statement; the number of rows written, or None when it has to run as usual.
-/// No privilege, constraint, index or trigger is left out.
+/// Why a statement has to run as usual, as a user may read it.
+pub(super) type Obstacle = &'static str;
+
+/// Runs the prepared statement; the number of rows written, or why it has to run as usual. No
+/// privilege, constraint, index or trigger is left out.
 ///
 /// # Safety
 /// `plan` is a kept plan without parameters, SPI is connected. Raises: the statement's errors.
-pub(super) unsafe fn execute(plan: pg_sys::SPIPlanPtr) -> Option<u64> {
+pub(super) unsafe fn execute(plan: pg_sys::SPIPlanPtr) -> Result<u64, Obstacle> {
+    // SAFETY: by contract.
+    unsafe { planned(plan, |insert, text| Ok(insert?.run(text))) }
+}
+
+/// What `execute` would say, without running anything.
+///
+/// # Safety
+/// As `execute`.
+pub(super) unsafe fn obstacle(plan: pg_sys::SPIPlanPtr) -> Option<Obstacle> {
+    // SAFETY: by contract.
+    unsafe { planned(plan, |insert, _| insert.err()) }
+}
+
+/// Hands the statement's plan, as of now, and its text to `then`.
+///
+/// # Safety
+/// As `execute`.
+unsafe fn planned<R>(
+    plan: pg_sys::SPIPlanPtr,
+    then: impl FnOnce(Result<Insert, Obstacle>, *const c_char) -> R,
+) -> R {
     // SAFETY: plancache.c: the plan stays referenced by the resource owner until it is released
-    // here or the transaction ends.
+    // here or the transaction ends; SPI has made one source for the one statement of a plan.
     unsafe {
         pg_sys::CommandCounterIncrement();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let cached = pg_sys::SPI_plan_get_cached_plan(plan);
         let sources =
             PgList::<pg_sys::CachedPlanSource>::from_pg(pg_sys::SPI_plan_get_plan_sources(plan));
-        let rows = match (sources.get_ptr(0), cached.is_null()) {
-            (Some(source), false) => {
-                let statements = PgList::<pg_sys::PlannedStmt>::from_pg((*cached).stmt_list);
-                let statement = statements.get_ptr(0).filter(|_| statements.len() == 1);
-                statement
-                    .filter(|_| same_result(source))
-                    .and_then(|statement| Insert::of(statement))
-                    .map(|insert| insert.run((*source).query_string))
-            }
-            _ => None,
+        let answer = match sources.get_ptr(0).filter(|_| !cached.is_null()) {
+            Some(source) => then(Insert::of(source, cached), (*source).query_string),
+            None => then(Err("it is more than one statement"), c"".as_ptr()),
         };
         if !cached.is_null() {
             pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
         }
         pg_sys::PopActiveSnapshot();
         pg_sys::CommandCounterIncrement();
-        rows
+        answer
     }
-}
-
-/// A volatile function might look for the rows before it, which are not in the table yet; so
-/// COPY, too, decides (`contain_volatile_functions_not_nextval`).
-///
-/// # Safety
-/// A valid source.
-unsafe fn same_result(source: *mut pg_sys::CachedPlanSource) -> bool {
-    // SAFETY: clauses.c walks Query nodes; the list is the rewritten one, with column defaults.
-    unsafe { !pg_sys::contain_volatile_functions_not_nextval((*source).query_list.cast()) }
 }
 
 /// A planned `INSERT` into one ordinary table and the plan of its rows.
@@ -85,42 +92,64 @@ struct Insert {
 
 impl Insert {
     /// # Safety
-    /// A finished plan whose relations are locked.
-    unsafe fn of(statement: *mut pg_sys::PlannedStmt) -> Option<Insert> {
-        // SAFETY: plannodes.h: the tag says which node the top of the plan is.
+    /// A source and its plan, whose relations are locked.
+    unsafe fn of(
+        source: *mut pg_sys::CachedPlanSource,
+        cached: *mut pg_sys::CachedPlan,
+    ) -> Result<Insert, Obstacle> {
+        const NOT_A_TABLE: Obstacle = "the target is not an ordinary table";
+        // SAFETY: plannodes.h: the tag says which node the top of the plan is. clauses.c walks Query
+        // nodes; the list is the rewritten one, with the defaults of columns.
         unsafe {
+            let statements = PgList::<pg_sys::PlannedStmt>::from_pg((*cached).stmt_list);
+            let statement = match statements.get_ptr(0) {
+                Some(statement) if statements.len() == 1 => statement,
+                _ => return Err("a rule adds statements"),
+            };
             let top = (*statement).planTree;
-            if (*top.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_ModifyTable {
-                return None;
+            if top.is_null()
+                || (*top.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_ModifyTable
+                || (*statement).hasModifyingCTE
+            {
+                return Err(NOT_A_TABLE);
             }
             let modify = top.cast::<pg_sys::ModifyTable>();
             let plain = (*modify).operation == pg_sys::CmdType::CMD_INSERT
                 && (*modify).onConflictAction == pg_sys::OnConflictAction::ONCONFLICT_NONE
-                && (*modify).withCheckOptionLists.is_null()
                 && (*modify).returningLists.is_null()
                 && (*modify).rowMarks.is_null()
-                && (*modify).rootRelation == 0
-                && !(*statement).hasModifyingCTE;
+                && (*modify).rootRelation == 0;
+            if !plain {
+                return Err("it does more than to insert");
+            }
+            if !(*modify).withCheckOptionLists.is_null() {
+                return Err("row-level security or a view checks each row");
+            }
+            // It might look for the rows before, which are not in the table yet: COPY decides so too.
+            if pg_sys::contain_volatile_functions_not_nextval((*source).query_list.cast()) {
+                return Err("a volatile function in the mapping, the filter or a default");
+            }
             let relations = (*modify).resultRelations;
-            if !plain || (*relations).length != 1 {
-                return None;
+            if (*relations).length != 1 {
+                return Err(NOT_A_TABLE);
             }
             let target = (*(*relations).elements).int_value as pg_sys::Index;
             let table = PgList::<pg_sys::RangeTblEntry>::from_pg((*statement).rtable);
-            let entry = table.get_ptr(target as usize - 1)?;
+            let entry = table.get_ptr(target as usize - 1).ok_or(NOT_A_TABLE)?;
             let relation = pg_sys::RelationIdGetRelation((*entry).relid);
             if relation.is_null() {
-                return None;
+                return Err(NOT_A_TABLE);
             }
             let suits = suits(relation);
             pg_sys::RelationClose(relation);
-            suits.then_some(Insert { statement, rows: (*top).lefttree, target })
+            suits?;
+            Ok(Insert { statement, rows: (*top).lefttree, target })
         }
     }
 
     /// # Safety
     /// As `of`; a snapshot is active. `text` is the statement's, for reports.
-    unsafe fn run(self, text: *const std::ffi::c_char) -> u64 {
+    unsafe fn run(self, text: *const c_char) -> u64 {
         // SAFETY: execMain.c: the order is that of COPY (copyfrom.c, CopyFrom) around that of a
         // SELECT (ExecutorStart … ExecutorEnd). The copy of the statement shares its nodes, which
         // nobody changes. ExecEndPlan closes what ExecInitResultRelation has opened, and the slots.
@@ -190,20 +219,27 @@ impl Insert {
 ///
 /// # Safety
 /// An open relation.
-unsafe fn suits(relation: pg_sys::Relation) -> bool {
+unsafe fn suits(relation: pg_sys::Relation) -> Result<(), Obstacle> {
     // SAFETY: rel.h: an open relation has its pg_class row and descriptor.
     unsafe {
         let constr = (*(*relation).rd_att).constr;
-        let generated = !constr.is_null() && (*constr).has_generated_stored;
         let triggers = (*relation).trigdesc;
-        let before = !triggers.is_null()
+        if (*(*relation).rd_rel).relkind != pg_sys::RELKIND_RELATION as c_char
+            || (*relation).rd_tableam != pg_sys::GetHeapamTableAmRoutine()
+        {
+            return Err("the target is partitioned, foreign, a view, or not a heap");
+        }
+        if !constr.is_null() && (*constr).has_generated_stored {
+            return Err("the target has a generated column");
+        }
+        if !triggers.is_null()
             && ((*triggers).trig_insert_before_row
                 || (*triggers).trig_insert_instead_row
-                || (*triggers).trig_insert_new_table);
-        (*(*relation).rd_rel).relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
-            && (*relation).rd_tableam == pg_sys::GetHeapamTableAmRoutine()
-            && !generated
-            && !before
+                || (*triggers).trig_insert_new_table)
+        {
+            return Err("the target has a BEFORE trigger for rows or a transition table");
+        }
+        Ok(())
     }
 }
 
