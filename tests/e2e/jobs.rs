@@ -283,8 +283,11 @@ fn a_check_tells_whether_rows_are_written_in_bulk_and_why_not() {
     assert_eq!(writing(), "rows are written in bulk");
     for (obstacle, remedy, why) in [
         (
-            "ALTER TABLE numbers ADD at timestamptz DEFAULT clock_timestamp()",
-            "ALTER TABLE numbers ALTER at SET DEFAULT now()",
+            "CREATE FUNCTION rows() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM numbers';
+             ALTER TABLE numbers ADD before bigint DEFAULT rows()",
+            "ALTER TABLE numbers ALTER before DROP DEFAULT,
+                 ADD at timestamptz DEFAULT clock_timestamp(),
+                 ADD id uuid DEFAULT gen_random_uuid(), ADD s serial, ADD r float DEFAULT random()",
             "a volatile function in the mapping, the filter or a default",
         ),
         (

@@ -6,8 +6,8 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
-use pgrx::PgList;
-use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pgrx::{PgList, pg_sys};
 
 use crate::pg::compat;
 
@@ -125,8 +125,7 @@ impl Insert {
             if !(*modify).withCheckOptionLists.is_null() {
                 return Err("row-level security or a view checks each row");
             }
-            // It might look for the rows before, which are not in the table yet: COPY decides so too.
-            if pg_sys::contain_volatile_functions_not_nextval((*source).query_list.cast()) {
+            if may_look_at_tables((*source).query_list.cast(), ptr::null_mut()) {
                 return Err("a volatile function in the mapping, the filter or a default");
             }
             let relations = (*modify).resultRelations;
@@ -240,6 +239,42 @@ unsafe fn suits(relation: pg_sys::Relation) -> Result<(), Obstacle> {
             return Err("the target has a BEFORE trigger for rows or a transition table");
         }
         Ok(())
+    }
+}
+
+/// Volatile functions that look at no table (pg_proc.dat).
+const BLIND: [u32; 5] = [
+    pg_sys::F_NEXTVAL,
+    pg_sys::F_CLOCK_TIMESTAMP,
+    pg_sys::F_TIMEOFDAY,
+    pg_sys::F_GEN_RANDOM_UUID,
+    1598, // random(), whose name in the headers is another since 17
+];
+
+/// Is there a volatile function that might look for the rows before, which are not in the table yet?
+/// As COPY decides (`contain_volatile_functions_not_nextval`), which knows only nextval to be blind.
+#[pg_guard]
+unsafe extern "C-unwind" fn may_look_at_tables(
+    node: *mut pg_sys::Node,
+    context: *mut c_void,
+) -> bool {
+    #[pg_guard]
+    unsafe extern "C-unwind" fn may_look(function: pg_sys::Oid, _context: *mut c_void) -> bool {
+        // SAFETY: lsyscache.c: a function of a plan exists.
+        let volatility = unsafe { pg_sys::func_volatile(function) };
+        volatility == pg_sys::PROVOLATILE_VOLATILE as c_char && !BLIND.contains(&function.to_u32())
+    }
+    // SAFETY: nodeFuncs.c: the tag decides which structure the node is.
+    unsafe {
+        if node.is_null() || (*node).type_ == pg_sys::NodeTag::T_NextValueExpr {
+            false
+        } else if pg_sys::check_functions_in_node(node, Some(may_look), context) {
+            true
+        } else if (*node).type_ == pg_sys::NodeTag::T_Query {
+            pg_sys::query_tree_walker(node.cast(), Some(may_look_at_tables), context, 0)
+        } else {
+            pg_sys::expression_tree_walker(node, Some(may_look_at_tables), context)
+        }
     }
 }
 
