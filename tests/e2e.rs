@@ -5,6 +5,8 @@ mod e2e {
     mod support;
 
     mod bad_messages;
+    mod bulk;
+    mod conversions;
     mod jobs;
     mod lifecycle;
     mod real_example;

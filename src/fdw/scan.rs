@@ -33,8 +33,10 @@ enum Cell {
     /// A field of the projection: where it lies, and how to ask PostgreSQL for it.
     Field {
         index: usize,
-        calls: Vec<JsonCall>,
+        calls: Arc<[JsonCall]>,
         fill: Fill,
+        /// What may fail is done when the scan's conditions have let the row pass.
+        late: bool,
     },
 }
 
@@ -243,6 +245,9 @@ impl Shape {
             }
             // Text and json outputs are what the functions return; the others go through the
             // column's input function, which needs the text: ask the functions for that too.
+            Cell::Field { calls, fill, late: true, .. } => {
+                out.set_json_calls_late(i, row.value, calls, !matches!(fill, Fill::Text));
+            }
             Cell::Field { calls, fill, .. } => match fill {
                 Fill::Text => out.set_json_calls(i, row.value, calls)?,
                 _ => {
@@ -317,7 +322,12 @@ fn cells(request: &ScanRequest) -> (Vec<(usize, Cell)>, Vec<JsonField>) {
                     Some(type_oid) => Fill::Expression(columns::conversion(*type_oid)),
                     None => Fill::Text,
                 };
-                field_cell(calls.clone(), fill, &mut fields)
+                field_cell(
+                    calls,
+                    fill,
+                    request.can_wait.get(i).is_some_and(|wait| *wait),
+                    &mut fields,
+                )
             }
             Output::Column(column) => column_cell(&request.table, column, &mut fields),
         };
@@ -351,23 +361,23 @@ fn column_cell(table: &Table, column: &Column, fields: &mut Vec<JsonField>) -> C
                 }
                 _ => Fill::Input,
             };
-            field_cell(vec![columns::field_call(column, &name)], fill, fields)
+            field_cell(&[columns::field_call(column, &name)], fill, false, fields)
         }
     }
 }
 
-fn field_cell(calls: Vec<JsonCall>, fill: Fill, fields: &mut Vec<JsonField>) -> Cell {
+fn field_cell(calls: &[JsonCall], fill: Fill, late: bool, fields: &mut Vec<JsonField>) -> Cell {
     let cast = match fill {
         Fill::Converted(cast) => Some(cast),
         Fill::Expression(cast) => cast,
         _ => None,
     };
-    let field = columns::json_field(&calls, cast);
+    let field = columns::json_field(calls, cast);
     let index = fields.iter().position(|f| *f == field).unwrap_or_else(|| {
         fields.push(field);
         fields.len() - 1
     });
-    Cell::Field { index, calls, fill }
+    Cell::Field { index, calls: calls.into(), fill, late }
 }
 
 fn set_field(i: usize, fill: &Fill, bytes: Option<&[u8]>, out: &mut RowWriter<'_>) -> Result<()> {

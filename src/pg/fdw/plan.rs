@@ -129,7 +129,8 @@ pub(super) unsafe extern "C-unwind" fn get_foreign_plan<S: ForeignSource>(
                 .filter(|c| c.type_oid == pg_sys::JSONOID && S::delivers_json(&table, c))
                 .map(|c| c.attnum)
                 .collect();
-            if evaluates_all(root) {
+            // Late conversions ask the conditions once more (scan.rs).
+            if evaluates_all(root) && !pg_sys::contain_volatile_functions(clauses.cast()) {
                 finder.search_casts::<S>((*root).processed_tlist, clauses);
             }
             finder.search((*root).processed_tlist.cast());

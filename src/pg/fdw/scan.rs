@@ -32,6 +32,9 @@ pub struct ScanRequest {
     pub outputs: Vec<Output>,
     /// Which of the outputs the finished plan reads; the others may stay NULL.
     pub used: Vec<bool>,
+    /// Which of the outputs can wait until the scan's conditions have let the row pass, because the
+    /// conditions do not read them and may be asked twice.
+    pub can_wait: Vec<bool>,
     /// Bounds as EXPLAIN prints them: column, comparison, value.
     pub range_texts: Vec<(String, RangeOp, String)>,
     /// The role whose user mapping applies (the view's owner behind a view).
@@ -74,8 +77,16 @@ struct Columns {
     held: Arc<Rows>,
     /// Text datums may point into the block as they are: the server's encoding is UTF-8 or none.
     utf8: bool,
-    /// Columns of the current row that are converted when the conditions have let it pass.
-    late: Vec<(usize, Span)>,
+    /// Columns of the current row that are set when the conditions have let it pass.
+    late: Vec<(usize, Late)>,
+}
+
+/// What a column is made of when its turn comes.
+enum Late {
+    /// This text, by the type's input function.
+    Text(Span),
+    /// What the calls give for the document, as it is or by the type's input function.
+    Calls { document: Span, calls: Arc<[JsonCall]>, convert: bool },
 }
 
 #[pg_guard]
@@ -91,7 +102,15 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
         let relation = (*node).ss.ss_currentRelation;
         let table = Table::load((*relation).rd_id);
         let outputs = outputs(&private, &table, (*(*relation).rd_att).natts);
-        let mut used = used_outputs(plan, outputs.len(), !private.columns.is_empty());
+        let custom = !private.columns.is_empty();
+        let (tlist, qual) = ((*plan).scan.plan.targetlist, (*plan).scan.plan.qual);
+        let mut used = read_outputs(plan, &[tlist, qual], outputs.len(), custom);
+        let can_wait = if pg_sys::contain_volatile_functions(qual.cast()) {
+            vec![false; outputs.len()]
+        } else {
+            let read = read_outputs(plan, &[qual], outputs.len(), custom);
+            read.into_iter().map(|read| !read).collect()
+        };
         if let Some(needed) = &private.needed {
             for (output, used) in outputs.iter().zip(&mut used) {
                 *used &= !matches!(output, Output::Column(c) if !needed.contains(&c.attnum));
@@ -109,6 +128,7 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
                 .collect(),
             outputs,
             used,
+            can_wait,
             user: compat::check_as_user(node),
             explain_only: eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 != 0,
             table,
@@ -169,7 +189,7 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
                 (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
                 (*slot).tts_nvalid = natts as pg_sys::AttrNumber;
                 if !row.columns.late.is_empty() && passes(node, slot) {
-                    row.convert_late().unwrap_or_else(|e| caught::raise(e));
+                    row.set_late().unwrap_or_else(|e| caught::raise(e));
                 }
             }
             Ok(false) => {}
@@ -262,16 +282,21 @@ fn outputs(private: &Private, table: &Table, natts: i32) -> Vec<Output> {
     private.columns.iter().map(output).collect()
 }
 
-/// Which scan columns the finished plan's target list and conditions read.
+/// Which scan columns these expressions of the finished plan read.
 ///
 /// # Safety
-/// `plan` is a finished (set_plan_references) ForeignScan.
-unsafe fn used_outputs(plan: *mut pg_sys::ForeignScan, count: usize, custom: bool) -> Vec<bool> {
+/// `plan` is a finished (set_plan_references) ForeignScan, the lists are its own.
+unsafe fn read_outputs(
+    plan: *mut pg_sys::ForeignScan,
+    lists: &[*mut pg_sys::List],
+    count: usize,
+    custom: bool,
+) -> Vec<bool> {
     // SAFETY: by contract; pull_varattnos allocates its set in the current context.
     unsafe {
         let varno = if custom { pg_sys::INDEX_VAR as u32 } else { (*plan).scan.scanrelid };
         let mut attnos = std::ptr::null_mut();
-        for list in [(*plan).scan.plan.targetlist, (*plan).scan.plan.qual] {
+        for list in lists {
             pg_sys::pull_varattnos(list.cast(), varno as _, &mut attnos);
         }
         let offset = pg_sys::FirstLowInvalidHeapAttributeNumber;
@@ -397,16 +422,39 @@ impl RowWriter<'_> {
         Ok(())
     }
 
-    /// As `set_input` with this text, but not before the scan's conditions have let the row pass; they
-    /// do not read the column.
+    /// As `set_input` with this text, for a column that can wait.
     pub fn set_input_late(&mut self, index: usize, text: Span) {
-        self.columns.late.push((index, text));
+        self.columns.late.push((index, Late::Text(text)));
     }
 
-    fn convert_late(&mut self) -> Result<()> {
+    /// As `set_json_calls`, or `set_input` with what they give, for a column that can wait.
+    pub fn set_json_calls_late(
+        &mut self,
+        index: usize,
+        document: Span,
+        calls: &Arc<[JsonCall]>,
+        convert: bool,
+    ) {
+        let late = Late::Calls { document, calls: Arc::clone(calls), convert };
+        self.columns.late.push((index, late));
+    }
+
+    fn set_late(&mut self) -> Result<()> {
         let held = Arc::clone(&self.columns.held);
-        for (index, text) in std::mem::take(&mut self.columns.late) {
-            self.set_input(index, held.bytes_of(text).unwrap_or_default())?;
+        for (index, late) in std::mem::take(&mut self.columns.late) {
+            match late {
+                Late::Text(text) => {
+                    self.set_input(index, held.bytes_of(text).unwrap_or_default())?;
+                }
+                Late::Calls { document, calls, convert: false } => {
+                    self.set_json_calls(index, document, &calls)?;
+                }
+                Late::Calls { document, calls, convert: true } => {
+                    if let Some(text) = self.json_calls_text(document, &calls)? {
+                        self.set_input(index, &text)?;
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -214,7 +214,8 @@ impl Insert {
     }
 }
 
-/// Is it a heap of its own, where no trigger wants to see a row before the next one comes?
+/// Is it a heap of its own, where no trigger wants to see a row before the next one comes and no
+/// constraint may look for one?
 ///
 /// # Safety
 /// An open relation.
@@ -238,7 +239,45 @@ unsafe fn suits(relation: pg_sys::Relation) -> Result<(), Obstacle> {
         {
             return Err("the target has a BEFORE trigger for rows or a transition table");
         }
+        let (checks, count) = match constr.as_ref() {
+            Some(constr) => (constr.check, constr.num_check),
+            None => (ptr::null_mut(), 0),
+        };
+        let check_looks = (0..usize::from(count)).any(|i| {
+            let expression = pg_sys::stringToNode((*checks.add(i)).ccbin);
+            may_look_at_tables(expression.cast(), ptr::null_mut())
+        });
+        let natts = (*(*relation).rd_att).natts as usize;
+        let domain_looks =
+            (0..natts).any(|i| domain_looks(compat::attribute_type((*relation).rd_att, i).oid));
+        if check_looks || domain_looks {
+            return Err("a volatile function in a constraint");
+        }
         Ok(())
+    }
+}
+
+/// Is it a domain with a constraint, of its own or of a domain below, that may look at tables?
+///
+/// # Safety
+/// In a transaction, with a type that exists, or none.
+unsafe fn domain_looks(type_oid: pg_sys::Oid) -> bool {
+    // SAFETY: typcache.c: false for types that are no domains. The reference lies in the memory
+    // context that releases it.
+    unsafe {
+        // A dropped column has no type.
+        if type_oid == pg_sys::InvalidOid || !pg_sys::DomainHasConstraints(type_oid) {
+            return false;
+        }
+        let reference = pg_sys::palloc0(size_of::<pg_sys::DomainConstraintRef>());
+        let reference = reference.cast::<pg_sys::DomainConstraintRef>();
+        let context = pg_sys::CurrentMemoryContext;
+        pg_sys::InitDomainConstraintRef(type_oid, reference, context, false);
+        let constraints =
+            PgList::<pg_sys::DomainConstraintState>::from_pg((*reference).constraints);
+        constraints
+            .iter_ptr()
+            .any(|constraint| may_look_at_tables((*constraint).check_expr.cast(), ptr::null_mut()))
     }
 }
 
@@ -266,9 +305,17 @@ unsafe extern "C-unwind" fn may_look_at_tables(
     }
     // SAFETY: nodeFuncs.c: the tag decides which structure the node is.
     unsafe {
-        if node.is_null() || (*node).type_ == pg_sys::NodeTag::T_NextValueExpr {
-            false
-        } else if pg_sys::check_functions_in_node(node, Some(may_look), context) {
+        if node.is_null() {
+            return false;
+        }
+        let looks = match (*node).type_ {
+            pg_sys::NodeTag::T_NextValueExpr => return false,
+            pg_sys::NodeTag::T_CoerceToDomain => {
+                domain_looks((*node.cast::<pg_sys::CoerceToDomain>()).resulttype)
+            }
+            _ => pg_sys::check_functions_in_node(node, Some(may_look), context),
+        };
+        if looks {
             true
         } else if (*node).type_ == pg_sys::NodeTag::T_Query {
             pg_sys::query_tree_walker(node.cast(), Some(may_look_at_tables), context, 0)

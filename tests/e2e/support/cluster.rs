@@ -41,8 +41,21 @@ impl Cluster {
 
     /// A new database of a name of its own, without the extension.
     pub fn empty_database(&self) -> Database {
+        self.created_database(&[])
+    }
+
+    /// A new database in another encoding than UTF-8, with the extension.
+    pub fn database_in(&self, encoding: &str) -> Database {
+        let options = ["--template=template0", "--locale=C", "--encoding", encoding];
+        let database = self.created_database(&options);
+        database.sql(&format!("ALTER DATABASE {} SET client_encoding = 'UTF8'", database.name));
+        database.sql("CREATE EXTENSION gpss");
+        database
+    }
+
+    fn created_database(&self, options: &[&str]) -> Database {
         let database = Database { cluster: self.clone(), name: unique("db") };
-        succeed(&mut self.program("createdb", &[&database.name]));
+        succeed(&mut self.program("createdb", &[options, &[&database.name]].concat()));
         database
     }
 

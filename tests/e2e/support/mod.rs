@@ -5,6 +5,7 @@ mod broker;
 mod cluster;
 mod producer;
 mod scene;
+pub mod twins;
 
 pub use broker::{Broker, Topic};
 pub use cluster::{Cluster, Database, literal};
