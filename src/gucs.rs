@@ -6,8 +6,8 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 static BUFFER_SIZE: GucSetting<i32> = GucSetting::<i32>::new(16384);
 /// Kilobytes after which a batch is closed, whatever MAX_ROW says. Read for each batch.
 static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(65536);
-/// Minutes for which rows of gpss.batches are kept; 0 keeps them for ever.
-static BATCH_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60);
+/// Seconds for which rows of gpss.batches are kept; -1 keeps them for ever.
+static BATCH_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
 /// Whether a worker waits for the WAL of each batch to be flushed.
 static SYNCHRONOUS_COMMIT: GucSetting<bool> = GucSetting::<bool>::new(false);
 
@@ -36,12 +36,12 @@ pub fn init() {
     GucRegistry::define_int_guc(
         c"gpss.batch_retention",
         c"Time for which rows of gpss.batches are kept.",
-        c"0 keeps them for ever.",
+        c"-1 keeps them for ever.",
         &BATCH_RETENTION,
-        0,
+        -1,
         i32::MAX,
         GucContext::Sighup,
-        GucFlags::UNIT_MIN,
+        GucFlags::UNIT_S,
     );
     GucRegistry::define_bool_guc(
         c"gpss.synchronous_commit",
@@ -66,8 +66,8 @@ pub fn batch_bytes() -> usize {
 }
 
 /// None: for ever.
-pub fn batch_retention_minutes() -> Option<i32> {
-    Some(BATCH_RETENTION.get()).filter(|minutes| *minutes > 0)
+pub fn batch_retention_seconds() -> Option<i32> {
+    Some(BATCH_RETENTION.get()).filter(|seconds| *seconds >= 0)
 }
 
 pub fn synchronous_commit() -> bool {

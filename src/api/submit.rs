@@ -336,12 +336,32 @@ pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<String> {
     let target: Vec<String> = relation_columns(oid(&spec.target)?);
     let sql = insert_statement(spec, &source, &target)?;
     let plan = |sql: &str| subtx(tx, || spi::exec(tx, &format!("EXPLAIN {sql}"), &[]));
-    let Err(error) = plan(&sql) else { return Ok(sql) };
+    let from = qualified(&spec.source);
+    let Err(error) = plan(&sql) else {
+        // A condition may be all that an expression may, but for what makes one row of many messages.
+        for Mapping { column, expression } in spec.mapping.iter().flatten() {
+            let alone = format!("SELECT FROM {from} WHERE {} IS NOT NULL", enclosed(expression));
+            match plan(&alone) {
+                Err(e)
+                    if [SqlState::GROUPING_ERROR, SqlState::WINDOWING_ERROR]
+                        .contains(&e.sqlstate) =>
+                {
+                    return Err(Error::new(
+                        e.sqlstate,
+                        format!("the expression for column \"{column}\" takes several messages together"),
+                    )
+                    .detail(format!("In the expression: {expression}"))
+                    .hint("Its result would depend on where a batch ends. Load the messages, and aggregate the table."));
+                }
+                _ => {}
+            }
+        }
+        return Ok(sql);
+    };
     if error.sqlstate == SqlState::INSUFFICIENT_PRIVILEGE {
         return Err(error);
     }
     // PostgreSQL names a place in a statement that the user has never seen: find his own words.
-    let from = qualified(&spec.source);
     let culprit = spec
         .mapping
         .iter()

@@ -47,16 +47,17 @@ const RECORD: &str = "WITH share AS (
     FROM share AS s
     WHERE o.job_id = $1 AND o.partition = s.partition AND o.next_offset = s.begin_offset
     RETURNING 1
+), moment AS MATERIALIZED (
+    SELECT pg_catalog.clock_timestamp() AS now
 ), number AS (
     SELECT coalesce($13, pg_catalog.nextval('gpss.batch_id_seq')) AS id
 ), recorded AS (
     INSERT INTO gpss.batch AS b (id, job_id, partition, start_time, end_time, begin_offset, end_offset,
         messages, bytes, inserted, rejected, end_reason)
     SELECT number.id, $1, s.partition,
-        pg_catalog.clock_timestamp() - $2 * interval '1 millisecond',
-        pg_catalog.clock_timestamp(),
+        moment.now - $2 * interval '1 microsecond', moment.now,
         s.begin_offset, s.end_offset, s.messages, s.bytes, s.inserted, s.rejected, $3
-    FROM share AS s, number
+    FROM share AS s, moment, number
     WHERE $3 IS NOT NULL
     ON CONFLICT (id, partition) DO UPDATE SET
         end_time = excluded.end_time,
@@ -91,7 +92,7 @@ impl Recorder {
     /// Moves the offsets by compare-and-set and adds the batch's rows; the batch's number. Without
     /// `end_reason` (a batch that holds no message) only the offsets move.
     ///
-    /// `collected_ms`: how long ago the batch's first message was taken. A batch `may_share` the row of
+    /// `age`: how long ago the batch's first message was taken. A batch `may_share` the row of
     /// those before it that may.
     ///
     /// Errors: 40001 when an offset is not where the caller read from, because then another process
@@ -100,7 +101,7 @@ impl Recorder {
         &self,
         tx: &Tx,
         job_id: i64,
-        collected_ms: i64,
+        age: Duration,
         end_reason: Option<&str>,
         may_share: bool,
         shares: &[Share],
@@ -120,7 +121,7 @@ impl Recorder {
         ];
         let mut args = vec![
             Arg::from(job_id),
-            Arg::from(collected_ms),
+            Arg::from(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)),
             Arg::from(end_reason),
             Arg::from(partitions.as_slice()),
         ];
@@ -143,8 +144,8 @@ impl Recorder {
 }
 
 /// Deletes rows older than the retention.
-pub fn purge(tx: &Tx, minutes: i32) -> Result<u64> {
+pub fn purge(tx: &Tx, seconds: i32) -> Result<u64> {
     let sql = "DELETE FROM gpss.batch
-               WHERE end_time < pg_catalog.now() - $1 * interval '1 minute'";
-    run(tx, sql, &[Arg::from(minutes)])
+               WHERE end_time < pg_catalog.now() - $1 * interval '1 second'";
+    run(tx, sql, &[Arg::from(seconds)])
 }

@@ -48,13 +48,9 @@ enum Fill {
     Json,
     /// A JSON array for an array column.
     Array,
-    /// Text for the type's input function.
-    Input,
-    /// A value that the decoder has converted, if it could.
-    Converted(Cast),
-    /// The same for an expression, whose conversion may fail only for rows that are wanted; None: by
-    /// the type's input function in any case.
-    Expression(Option<Cast>),
+    /// A value that the decoder has converted, if it knows how and could; else text for the type's
+    /// input function.
+    Typed(Option<Cast>),
 }
 
 /// A scan from Begin to End.
@@ -206,9 +202,9 @@ impl Shape {
         let plain = row.verdict == Verdict::Plain;
         for (i, cell) in &self.cells {
             match cell {
-                Cell::Field { index, fill, .. } if plain => {
+                Cell::Field { index, fill, late, .. } if plain => {
                     let value = fields.get(*index).copied().unwrap_or(Value::Null);
-                    set_value(*i, fill, value, rows, out)?;
+                    set_value(*i, fill, *late, value, rows, out)?;
                 }
                 _ => self.fill_other(*i, cell, row, rows, out)?,
             }
@@ -243,8 +239,8 @@ impl Shape {
                     set_input(i, rows.bytes_of(reason), out)?;
                 }
             }
-            // Text and json outputs are what the functions return; the others go through the
-            // column's input function, which needs the text: ask the functions for that too.
+            // Text and json outputs are what the functions return; the others go through the type's
+            // input function, which needs the text: ask the functions for that too.
             Cell::Field { calls, fill, late: true, .. } => {
                 out.set_json_calls_late(i, row.value, calls, !matches!(fill, Fill::Text));
             }
@@ -264,6 +260,7 @@ impl Shape {
 fn set_value(
     i: usize,
     fill: &Fill,
+    late: bool,
     value: Value,
     rows: &Rows,
     out: &mut RowWriter<'_>,
@@ -272,11 +269,9 @@ fn set_value(
         (Value::Null, _) => {}
         (Value::Fixed(bits), _) => out.set_i64(i, bits),
         (Value::Bytes(span), Fill::Text) => out.set_text(i, span)?,
-        (Value::Bytes(span), Fill::Converted(cast) | Fill::Expression(Some(cast))) => match cast {
-            Cast::Uuid => out.set_reference(i, span),
-            _ => out.set_bytes(i, span),
-        },
-        (Value::Bytes(span) | Value::Unconverted(span), Fill::Expression(_)) => {
+        (Value::Bytes(span), Fill::Typed(Some(Cast::Uuid))) => out.set_reference(i, span),
+        (Value::Bytes(span), Fill::Typed(Some(_))) => out.set_bytes(i, span),
+        (Value::Bytes(span) | Value::Unconverted(span), Fill::Typed(_)) if late => {
             out.set_input_late(i, span);
         }
         (Value::Bytes(span) | Value::Unconverted(span), _) => {
@@ -315,28 +310,29 @@ fn cells(request: &ScanRequest) -> (Vec<(usize, Cell)>, Vec<JsonField>) {
     let used =
         request.outputs.iter().zip(&request.used).enumerate().filter(|(_, (_, used))| **used);
     for (i, (output, _)) in used {
+        let can_wait = request.can_wait.get(i).is_some_and(|wait| *wait);
         let cell = match output {
             Output::Dropped => continue,
             Output::Json { calls, cast } => {
                 let fill = match cast {
-                    Some(type_oid) => Fill::Expression(columns::conversion(*type_oid)),
+                    Some(type_oid) => Fill::Typed(columns::conversion(*type_oid)),
                     None => Fill::Text,
                 };
-                field_cell(
-                    calls,
-                    fill,
-                    request.can_wait.get(i).is_some_and(|wait| *wait),
-                    &mut fields,
-                )
+                field_cell(calls, fill, can_wait, &mut fields)
             }
-            Output::Column(column) => column_cell(&request.table, column, &mut fields),
+            Output::Column(column) => column_cell(&request.table, column, can_wait, &mut fields),
         };
         cells.push((i, cell));
     }
     (cells, fields)
 }
 
-fn column_cell(table: &Table, column: &Column, fields: &mut Vec<JsonField>) -> Cell {
+fn column_cell(
+    table: &Table,
+    column: &Column,
+    can_wait: bool,
+    fields: &mut Vec<JsonField>,
+) -> Cell {
     let type_oid = column.type_oid;
     match ColumnSource::of(table, column) {
         ColumnSource::Value => match type_oid {
@@ -356,22 +352,17 @@ fn column_cell(table: &Table, column: &Column, fields: &mut Vec<JsonField>) -> C
                 pg_sys::TEXTOID => Fill::Text,
                 _ if columns::is_json(column) => Fill::Json,
                 _ if column.is_array => Fill::Array,
-                _ if column.typmod == -1 => {
-                    columns::conversion(type_oid).map_or(Fill::Input, Fill::Converted)
-                }
-                _ => Fill::Input,
+                _ if column.typmod == -1 => Fill::Typed(columns::conversion(type_oid)),
+                _ => Fill::Typed(None),
             };
-            field_cell(&[columns::field_call(column, &name)], fill, false, fields)
+            field_cell(&[columns::field_call(column, &name)], fill, can_wait, fields)
         }
     }
 }
 
-fn field_cell(calls: &[JsonCall], fill: Fill, late: bool, fields: &mut Vec<JsonField>) -> Cell {
-    let cast = match fill {
-        Fill::Converted(cast) => Some(cast),
-        Fill::Expression(cast) => cast,
-        _ => None,
-    };
+fn field_cell(calls: &[JsonCall], fill: Fill, can_wait: bool, fields: &mut Vec<JsonField>) -> Cell {
+    let cast = if let Fill::Typed(cast) = fill { cast } else { None };
+    let late = can_wait && matches!(fill, Fill::Text | Fill::Typed(_));
     let field = columns::json_field(calls, cast);
     let index = fields.iter().position(|f| *f == field).unwrap_or_else(|| {
         fields.push(field);

@@ -145,7 +145,7 @@ fn clip(text: &str) -> String {
 
 fn invalid(message: impl Into<String>) -> Error {
     Error::new(SqlState::INVALID_PARAMETER, message).hint(
-        "Give 'earliest', 'latest', a timestamp, or an object of partitions and offsets \
+        "Give 'earliest', 'latest', timestamptz '2026-01-31 12:00+00', or an object of partitions and offsets \
          such as {\"0\": 1234, \"1\": \"earliest\"}.",
     )
 }

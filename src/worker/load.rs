@@ -174,10 +174,10 @@ fn transact(
         }
         set_search_path(tx, job);
         let mut shares = count(collected);
-        let elapsed = i64::try_from(collected.started.elapsed().as_millis()).unwrap_or(i64::MAX);
         let record = |end_reason, shares: &[Share]| {
+            let age = collected.started.elapsed();
             let may_share = collected.reason == EndReason::Interval;
-            statement.recorder.record(tx, job.id, elapsed, end_reason, may_share, shares)
+            statement.recorder.record(tx, job.id, age, end_reason, may_share, shares)
         };
         if collected.batch.is_empty() {
             return record(None, &shares).map(drop);

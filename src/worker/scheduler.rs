@@ -216,12 +216,12 @@ impl Scheduler {
 
     /// Old rows of gpss.batches, now and then.
     fn purge(&mut self) {
-        let Some(minutes) = gucs::batch_retention_minutes() else { return };
+        let Some(seconds) = gucs::batch_retention_seconds() else { return };
         if self.purged.is_some_and(|at| at.elapsed() < LATER) {
             return;
         }
         self.purged = Some(Instant::now());
-        if let Err(error) = tx(|tx| batches::purge(tx, minutes)) {
+        if let Err(error) = tx(|tx| batches::purge(tx, seconds)) {
             caught::log(format!("gpss scheduler: cannot purge gpss.batches: {error}"));
         }
     }

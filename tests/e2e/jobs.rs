@@ -315,6 +315,20 @@ fn a_check_tells_whether_rows_are_written_in_bulk_and_why_not() {
 }
 
 #[test]
+fn a_batch_begins_before_its_rows_are_made_and_ends_after() {
+    let scene = Scene::new(2);
+    scene.db.sql("ALTER TABLE numbers ADD made timestamptz DEFAULT clock_timestamp()");
+    scene.slow_down(5);
+    scene.topic.send_numbers(0..100);
+    scene.submit(1000);
+    scene.load_to_the_end();
+    let times =
+        "SELECT min(made) > min(start_time), max(made) < max(end_time), count(DISTINCT start_time)
+                 FROM numbers, gpss.batches";
+    assert_eq!(scene.db.sql(times), "t|t|1");
+}
+
+#[test]
 fn batches_of_a_short_interval_share_a_row_of_the_history() {
     let scene = Scene::new(1);
     let config = scene.config(25, 1000).replace("MINIMAL_INTERVAL: 200", "MINIMAL_INTERVAL: 1");

@@ -78,6 +78,9 @@ CREATE VIEW seen AS SELECT * FROM named;
 SELECT source, split_part(pg_temp.submit(format($$'j', source => %L, target => 'target'$$, source)), ':', 1) AS sqlstate
 FROM unnest('{theirs,target,seen,pg_class}'::text[]) AS source;
 SELECT pg_temp.submit($$'j', source => 'theirs', target => 'target'$$);
+-- What makes one row of many messages.
+SELECT pg_temp.submit(format($$'j', source => 'named', target => 'target', mapping => '{"sensor": %s}'$$, to_json(expression)))
+FROM unnest('{count(*),sum(sensor),row_number() OVER (),max(sensor) OVER () + 1}'::text[]) AS expression;
 SELECT count(*) FROM gpss.jobs;
 
 -- A job outlives its target, and can be removed then.
