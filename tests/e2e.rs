@@ -6,6 +6,7 @@ mod e2e {
 
     mod bad_messages;
     mod bulk;
+    mod changes;
     mod conversions;
     mod jobs;
     mod lifecycle;

@@ -115,7 +115,7 @@ impl ForeignSource for KafkaScan {
         if request.explain_only {
             session::note_needs(table.relid, &fields, headers);
         }
-        let rows = match session::running(table.relid) {
+        let rows = match session::running(table, headers)? {
             Some(running) => From::Batch(BatchScan {
                 same_fields: running.needs.fields == fields,
                 running,

@@ -2,7 +2,10 @@
 //! return, which fields they want decoded and which message they handed out last.
 
 use super::batch::Batch;
+use crate::error::{Error, Result, SqlState};
 use crate::format::JsonField;
+use crate::model::job::TableName;
+use crate::pg::fdw::Table;
 use pgrx::pg_sys::Oid;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,6 +18,8 @@ pub type Position = (i32, i64);
 pub struct Running {
     /// The foreign table whose scans read the batch instead of the topic.
     pub relid: Oid,
+    /// Its name in the statement.
+    pub source: TableName,
     pub batch: Rc<Batch>,
     /// What the reader was told to decode.
     pub needs: Rc<Needs>,
@@ -84,11 +89,31 @@ pub fn probe<R>(relid: Oid, explain: impl FnOnce() -> R) -> (R, Needs) {
     (result, needs)
 }
 
-/// The batch that a scan of `relid` has to hand out, if a worker's statement is running.
-pub fn running(relid: Oid) -> Option<Running> {
+/// The batch that a scan of `table` has to hand out, if a worker's statement is running.
+///
+/// Errors: 40001 when another table has taken the place of the one that the batch was read for, or
+/// the scan wants what the reader has not kept. A new session of the worker mends that.
+pub fn running(table: &Table, headers: bool) -> Result<Option<Running>> {
+    let changed = |what: &str| {
+        Err(Error::new(
+            SqlState::SERIALIZATION_FAILURE,
+            format!("{what} while the job was running"),
+        )
+        .detail("The batch was rolled back; it is read again."))
+    };
     STATE.with(|s| match &*s.borrow() {
-        State::Running(running) if running.relid == relid => Some(running.clone()),
-        _ => None,
+        State::Running(running) if running.relid == table.relid => {
+            if headers && !running.needs.headers {
+                return changed("the columns of the foreign table have changed");
+            }
+            Ok(Some(running.clone()))
+        }
+        State::Running(Running { source: TableName { schema, name }, .. })
+            if (schema, name) == (&table.schema, &table.name) =>
+        {
+            changed("the foreign table was replaced")
+        }
+        _ => Ok(None),
     })
 }
 

@@ -332,6 +332,10 @@ fn refused(name: &str, refusal: Refusal) -> Error {
     }
 }
 
+/// Bytes of an answer, which stays in memory until the last of its messages is taken. Librdkafka wants
+/// no less than `message.max.bytes`.
+const FETCH_MAX_BYTES: u32 = 16 << 20;
+
 /// What our clients start with; a user's property overrides it.
 const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "gpss"),
@@ -340,8 +344,6 @@ const DEFAULTS: &[(&str, &str)] = &[
     // Warnings and worse; librdkafka's own default also tells of every lost connection.
     ("log_level", "4"),
     ("log.thread.name", "false"),
-    // An answer stays in memory until the last of its messages is taken.
-    ("fetch.max.bytes", "16777216"),
     // librdkafka's default stops fetching for a second whenever the local queue is full.
     ("fetch.queue.backoff.ms", "5"),
     // A broker that comes back is used within seconds.
@@ -429,11 +431,14 @@ impl Properties {
         let wanted = self.get("queued.max.messages.kbytes").and_then(|kbytes| kbytes.parse().ok());
         let kbytes = wanted.map_or(self.queue_kbytes, |w: u32| w.min(self.queue_kbytes));
         let kbytes = kbytes.max(1).to_string();
+        let largest = self.get("message.max.bytes").and_then(|bytes| bytes.parse().ok());
+        let fetch = largest.map_or(FETCH_MAX_BYTES, |l: u32| l.max(FETCH_MAX_BYTES)).to_string();
+        let first = [("fetch.max.bytes", fetch.as_str())];
         let given = self.given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let given = given.filter(|(name, _)| *name != "group.id");
         let last = [("bootstrap.servers", &*self.brokers), ("queued.max.messages.kbytes", &kbytes)];
         let mut conf = Conf::new();
-        for (name, value) in DEFAULTS.iter().copied().chain(given).chain(last) {
+        for (name, value) in DEFAULTS.iter().copied().chain(first).chain(given).chain(last) {
             conf.set(name, value).map_err(|refusal| refused(name, refusal))?;
         }
         for (name, value) in FIXED {
@@ -584,6 +589,9 @@ mod tests {
         assert_eq!(get("enable.auto.commit").as_deref(), Some("false"));
         assert_eq!(get("group.id"), None);
         assert_eq!(get("fetch.queue.backoff.ms").as_deref(), Some("5"));
+        assert_eq!(get("fetch.max.bytes").as_deref(), Some("16777216"));
+        let large = properties(&[("message.max.bytes", "33554432")]).conf().unwrap();
+        assert_eq!(large.get("fetch.max.bytes").as_deref(), Some("33554432"));
     }
 
     #[test]

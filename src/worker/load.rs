@@ -26,6 +26,7 @@ use std::rc::Rc;
 /// A job's statement, prepared once per session.
 pub struct Statement {
     relid: Oid,
+    source: TableName,
     plan: Plan,
     recorder: Recorder,
     /// What the reader has to decode for it.
@@ -48,7 +49,8 @@ impl Statement {
         outcome?;
         let plan = Plan::prepare(tx, &sql, &[])?;
         let recorder = Recorder::prepare(tx)?;
-        Ok((Statement { relid, plan, recorder, needs: Rc::new(needs) }, table))
+        let source = job.spec.source.clone();
+        Ok((Statement { relid, source, plan, recorder, needs: Rc::new(needs) }, table))
     }
 }
 
@@ -68,6 +70,7 @@ impl Statement {
     fn with_batch<R>(&self, batch: Batch, progress: &Rc<Progress>, run: impl FnOnce() -> R) -> R {
         let running = Running {
             relid: self.relid,
+            source: self.source.clone(),
             batch: Rc::new(batch),
             needs: Rc::clone(&self.needs),
             progress: Rc::clone(progress),

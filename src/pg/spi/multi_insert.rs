@@ -66,8 +66,9 @@ unsafe fn planned<R>(
     // here or the transaction ends; SPI has made one source for the one statement of a plan.
     unsafe {
         pg_sys::CommandCounterIncrement();
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        // As _SPI_execute_plan: the plan takes the locks, and the snapshot comes after them.
         let cached = pg_sys::SPI_plan_get_cached_plan(plan);
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let sources =
             PgList::<pg_sys::CachedPlanSource>::from_pg(pg_sys::SPI_plan_get_plan_sources(plan));
         let answer = match sources.get_ptr(0).filter(|_| !cached.is_null()) {
@@ -142,7 +143,14 @@ impl Insert {
             let suits = suits(relation);
             pg_sys::RelationClose(relation);
             suits?;
-            Ok(Insert { statement, rows: (*top).lefttree, target })
+            let mut rows = (*top).lefttree;
+            // Uncorrelated sub-selects hang at the top of the plan (SS_attach_initplans); where they
+            // hang does not matter, as long as they are in what is executed.
+            if !(*top).initPlan.is_null() {
+                rows = pg_sys::copyObjectImpl(rows.cast()).cast();
+                (*rows).initPlan = pg_sys::list_concat_copy((*rows).initPlan, (*top).initPlan);
+            }
+            Ok(Insert { statement, rows, target })
         }
     }
 
