@@ -58,6 +58,7 @@ same_rows() {
 # have_messages: makes, once, what most parts begin with: the topic `messages`; the table by_select, filled by
 # INSERT … SELECT with ->> from a table of json, which is the sample `select`; the ready columns; their digest.
 have_messages() {
+    local i
     [[ ! -f $work/digest ]] || return 0
     say "making $messages messages"
     "$build/generate" "$messages" >"$work/messages.jsonl"
@@ -74,17 +75,22 @@ STATEMENTS
     sample select seconds "INSERT INTO by_select SELECT $(each "(jdata->>'KEY')::TYPE" ', ') FROM message"
     sql -c 'DROP TABLE message' -c "COPY by_select TO '$work/ready.copy'"
     digest by_select >"$work/digest"
-    # What the kernel has still to write would be written while others are measured.
-    sync
+    say 'warming up: a broker that has just been started compiles its code while it answers, on the same cores'
+    for ((i = 0; i < 20; i++)); do read_topic messages; done
     [[ $(<"$work/digest") == "$messages|"* ]] || die "by_select has not $messages rows"
 }
 
+# read_topic TOPIC: as many messages as there are in all.
+read_topic() { kcat -C -q -b "$address" -t "$1" -o beginning -c "$messages" >/dev/null; }
+
 has_rows() { [[ $(sql -c "SELECT count(*) FROM $1") == "$2" ]]; }
 
-# fill TOPIC [PARTITION]: standard input, a message a line.
+# fill TOPIC [PARTITION]: standard input, a message a line. What the kernel has still to write would be
+# written while others are measured.
 fill() {
     kcat -P -b "$address" -t "$1" -p "${2:--1}" \
         -X queue.buffering.max.messages=1000000 -X message.max.bytes=4000000
+    sync
 }
 
 # submit JOB TOPIC [KEY=VALUE …]: a job from a GPSS configuration, into the table of its name; the ten
@@ -181,6 +187,12 @@ sample() {
     shift
     answer=$("$@")
     printf '%s\n' "$answer" >>"$work/sample.$key"
+}
+
+# forget KEY…: their samples, which were taken in a round to warm up.
+forget() {
+    local key
+    for key; do rm "$work/sample.$key"; done
 }
 
 # median KEY: of its samples; nothing without any.
