@@ -148,12 +148,11 @@ impl Scheduler {
         tx(|tx| {
             // Whoever starts, stops or removes the job has its row locked: not now.
             let Some(job) = jobs::try_lock(tx, job_id)? else { return Ok(false) };
-            if runs::find(tx, job_id)?.is_none_or(|run| run.id != run_id) {
+            if has_ended(tx, job_id, run_id)? {
                 return Ok(false);
             }
-            let finished = runs::finished_slots(tx, job_id, run_id)?;
             let mut settled = true;
-            for slot in (0..job.spec.workers as i32).filter(|slot| !finished.contains(slot)) {
+            for slot in 0..job.spec.workers as i32 {
                 settled &= self.look_after_slot(tx, &job, run_id, slot)?;
             }
             Ok(settled)
@@ -174,6 +173,10 @@ impl Scheduler {
             .as_ref()
             .is_some_and(|handle| handle.status() != bgworker::Status::Stopped);
         if alive || somebody_has(tx, job.id, slot) {
+            return Ok(true);
+        }
+        // It may have finished since we looked: what a process that is gone has committed is seen now.
+        if has_ended(tx, job.id, run_id)? || has_finished(tx, job.id, run_id, slot)? {
             return Ok(true);
         }
         if known.handle.take().is_some() {
@@ -225,6 +228,14 @@ impl Scheduler {
             caught::log(format!("gpss scheduler: cannot purge gpss.batches: {error}"));
         }
     }
+}
+
+fn has_ended(tx: &Tx, job_id: i64, run_id: i64) -> Result<bool> {
+    Ok(runs::find(tx, job_id)?.is_none_or(|run| run.id != run_id))
+}
+
+fn has_finished(tx: &Tx, job_id: i64, run_id: i64, slot: i32) -> Result<bool> {
+    Ok(runs::finished_slots(tx, job_id, run_id)?.contains(&slot))
 }
 
 /// A loader of an earlier scheduler may be at work. The lock is let go at once: the new loader
