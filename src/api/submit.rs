@@ -312,6 +312,17 @@ fn mapping(value: serde_json::Value) -> Result<Vec<Mapping>> {
         .collect()
 }
 
+/// What PostgreSQL says of aggregates and of window functions where a single row is wanted.
+const TAKES_SEVERAL: [SqlState; 2] = [SqlState::GROUPING_ERROR, SqlState::WINDOWING_ERROR];
+
+fn takes_several(mapping: &Mapping, sqlstate: SqlState) -> Error {
+    let Mapping { column, expression } = mapping;
+    let message = format!("the expression for column \"{column}\" takes several messages together");
+    Error::new(sqlstate, message).detail(format!("In the expression: {expression}")).hint(
+        "Its result would depend on where a batch ends. Load the messages, and aggregate the table.",
+    )
+}
+
 /// Builds the statement and has PostgreSQL plan it: names, types and privileges are wrong now or
 /// never (GPSS does the same with EXPLAIN). Returns the statement.
 pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<String> {
@@ -338,20 +349,12 @@ pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<String> {
     let plan = |sql: &str| subtx(tx, || spi::exec(tx, &format!("EXPLAIN {sql}"), &[]));
     let from = qualified(&spec.source);
     let Err(error) = plan(&sql) else {
-        // A condition may be all that an expression may, but for what makes one row of many messages.
-        for Mapping { column, expression } in spec.mapping.iter().flatten() {
-            let alone = format!("SELECT FROM {from} WHERE {} IS NOT NULL", enclosed(expression));
-            match plan(&alone) {
-                Err(e)
-                    if [SqlState::GROUPING_ERROR, SqlState::WINDOWING_ERROR]
-                        .contains(&e.sqlstate) =>
-                {
-                    return Err(Error::new(
-                        e.sqlstate,
-                        format!("the expression for column \"{column}\" takes several messages together"),
-                    )
-                    .detail(format!("In the expression: {expression}"))
-                    .hint("Its result would depend on where a batch ends. Load the messages, and aggregate the table."));
+        for mapping in spec.mapping.iter().flatten() {
+            // A condition may be all that such an expression may, but for what makes one row of many.
+            let condition = enclosed(&mapping.expression);
+            match plan(&format!("SELECT FROM {from} WHERE {condition} IS NOT NULL")) {
+                Err(e) if TAKES_SEVERAL.contains(&e.sqlstate) => {
+                    return Err(takes_several(mapping, e.sqlstate));
                 }
                 _ => {}
             }

@@ -21,6 +21,7 @@ pub mod latch;
 pub mod lock;
 pub mod mcx;
 pub mod signals;
+mod slot;
 pub mod spi;
 pub mod subtx;
 pub mod threads;

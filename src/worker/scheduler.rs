@@ -148,18 +148,30 @@ impl Scheduler {
         tx(|tx| {
             // Whoever starts, stops or removes the job has its row locked: not now.
             let Some(job) = jobs::try_lock(tx, job_id)? else { return Ok(false) };
-            if has_ended(tx, job_id, run_id)? {
+            // Who is at work first, what they have committed second: one that ends in between is then
+            // seen to have finished, and not missed.
+            let slots = 0..job.spec.workers as i32;
+            let vacant: Vec<i32> = slots.filter(|slot| !self.at_work(tx, job_id, *slot)).collect();
+            if runs::find(tx, job_id)?.is_none_or(|run| run.id != run_id) {
                 return Ok(false);
             }
+            let finished = runs::finished_slots(tx, job_id, run_id)?;
             let mut settled = true;
-            for slot in 0..job.spec.workers as i32 {
-                settled &= self.look_after_slot(tx, &job, run_id, slot)?;
+            for slot in vacant.into_iter().filter(|slot| !finished.contains(slot)) {
+                settled &= self.fill_slot(tx, &job, run_id, slot)?;
             }
             Ok(settled)
         })
     }
 
-    fn look_after_slot(&mut self, tx: &Tx, job: &Job, run_id: i64, slot: i32) -> Result<bool> {
+    fn at_work(&self, tx: &Tx, job_id: i64, slot: i32) -> bool {
+        let handle = self.slots.get(&(job_id, slot)).and_then(|known| known.handle.as_ref());
+        handle.is_some_and(|handle| handle.status() != bgworker::Status::Stopped)
+            || somebody_has(tx, job_id, slot)
+    }
+
+    /// Starts a loader for a slot that has none; whether that was possible now.
+    fn fill_slot(&mut self, tx: &Tx, job: &Job, run_id: i64, slot: i32) -> Result<bool> {
         let now = Instant::now();
         let known = self.slots.entry((job.id, slot)).or_insert_with(|| Slot {
             run_id,
@@ -168,17 +180,6 @@ impl Scheduler {
             due: now,
             backoff: Backoff::default(),
         });
-        let alive = known
-            .handle
-            .as_ref()
-            .is_some_and(|handle| handle.status() != bgworker::Status::Stopped);
-        if alive || somebody_has(tx, job.id, slot) {
-            return Ok(true);
-        }
-        // It may have finished since we looked: what a process that is gone has committed is seen now.
-        if has_ended(tx, job.id, run_id)? || has_finished(tx, job.id, run_id, slot)? {
-            return Ok(true);
-        }
         if known.handle.take().is_some() {
             if known.started.elapsed() > HEALTHY {
                 known.backoff.succeeded();
@@ -228,14 +229,6 @@ impl Scheduler {
             caught::log(format!("gpss scheduler: cannot purge gpss.batches: {error}"));
         }
     }
-}
-
-fn has_ended(tx: &Tx, job_id: i64, run_id: i64) -> Result<bool> {
-    Ok(runs::find(tx, job_id)?.is_none_or(|run| run.id != run_id))
-}
-
-fn has_finished(tx: &Tx, job_id: i64, run_id: i64, slot: i32) -> Result<bool> {
-    Ok(runs::finished_slots(tx, job_id, run_id)?.contains(&slot))
 }
 
 /// A loader of an earlier scheduler may be at work. The lock is let go at once: the new loader

@@ -7,7 +7,7 @@ use super::{ForeignSource, RangeOp};
 use crate::error::Result;
 use crate::model::rows::{Rows, Span};
 use crate::pg::datum::{ColumnType, Inputs};
-use crate::pg::{caught, compat, datum, mcx};
+use crate::pg::{caught, compat, datum, mcx, slot};
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 use std::ffi::{CStr, CString};
@@ -32,8 +32,8 @@ pub struct ScanRequest {
     pub outputs: Vec<Output>,
     /// Which of the outputs the finished plan reads; the others may stay NULL.
     pub used: Vec<bool>,
-    /// Which of the outputs can wait until the scan's conditions have let the row pass, because the
-    /// conditions do not read them and may be asked twice.
+    /// Which of the outputs have to wait until the scan's conditions have let the row pass: there are
+    /// conditions, which do not read them and may be asked twice.
     pub can_wait: Vec<bool>,
     /// Bounds as EXPLAIN prints them: column, comparison, value.
     pub range_texts: Vec<(String, RangeOp, String)>,
@@ -105,7 +105,7 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
         let custom = !private.columns.is_empty();
         let (tlist, qual) = ((*plan).scan.plan.targetlist, (*plan).scan.plan.qual);
         let mut used = read_outputs(plan, &[tlist, qual], outputs.len(), custom);
-        let can_wait = if pg_sys::contain_volatile_functions(qual.cast()) {
+        let can_wait = if qual.is_null() || pg_sys::contain_volatile_functions(qual.cast()) {
             vec![false; outputs.len()]
         } else {
             let read = read_outputs(plan, &[qual], outputs.len(), custom);
@@ -162,15 +162,11 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
     node: *mut pg_sys::ForeignScanState,
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: fdw_state is the State of begin_foreign_scan; the slot's arrays have natts entries
-    // (execTuples.c) and are overwritten as ExecStoreVirtualTuple's contract wants. Clearing a scan
-    // slot frees at most a tuple and cannot raise.
+    // (execTuples.c) and are overwritten as ExecStoreVirtualTuple's contract wants.
     unsafe {
         let state = &mut *(*node).fdw_state.cast::<State<S>>();
         let slot = (*node).ss.ss_ScanTupleSlot;
-        // ExecClearTuple and ExecStoreVirtualTuple by hand: two guards less for each row.
-        if let Some(clear) = (*(*slot).tts_ops).clear {
-            clear(slot);
-        }
+        slot::clear(slot);
         state.columns.late.clear();
         if state.bounds.is_none() {
             let bounds = evaluate(&state.ranges, state.range_exprs, (*node).ss.ps.ps_ExprContext);
@@ -186,8 +182,7 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
         let Some(source) = &mut state.source else { return slot };
         match source.next(state.bounds.as_deref().unwrap_or(&[]), &mut row) {
             Ok(true) => {
-                (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
-                (*slot).tts_nvalid = natts as pg_sys::AttrNumber;
+                slot::store_virtual(slot);
                 if !row.columns.late.is_empty() && passes(node, slot) {
                     row.set_late().unwrap_or_else(|e| caught::raise(e));
                 }
@@ -204,7 +199,7 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
 /// # Safety
 /// `node` is being iterated, the slot is its filled scan slot.
 unsafe fn passes(node: *mut pg_sys::ForeignScanState, slot: *mut pg_sys::TupleTableSlot) -> bool {
-    // SAFETY: execExpr.c: a NULL qual is always true, and one made by ExecInitQual is never NULL.
+    // SAFETY: execExpr.c: a NULL qual is always true; one made by ExecInitQual never gives NULL.
     unsafe {
         let (qual, context) = ((*node).ss.ps.qual, (*node).ss.ps.ps_ExprContext);
         let mut null = false;
@@ -441,7 +436,9 @@ impl RowWriter<'_> {
 
     fn set_late(&mut self) -> Result<()> {
         let held = Arc::clone(&self.columns.held);
-        for (index, late) in std::mem::take(&mut self.columns.late) {
+        // Put back for the next row, which need not allocate then.
+        let mut columns = std::mem::take(&mut self.columns.late);
+        for (index, late) in columns.drain(..) {
             match late {
                 Late::Text(text) => {
                     self.set_input(index, held.bytes_of(text).unwrap_or_default())?;
@@ -456,6 +453,7 @@ impl RowWriter<'_> {
                 }
             }
         }
+        self.columns.late = columns;
         Ok(())
     }
 

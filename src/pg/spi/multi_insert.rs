@@ -11,7 +11,7 @@ use std::ptr;
 
 use pgrx::{PgList, pg_sys};
 
-use crate::pg::compat;
+use crate::pg::{compat, slot};
 use allowed::Obstacle;
 
 /// Rows and bytes that are collected before they are written (copyfrom.c has the same bounds).
@@ -164,7 +164,6 @@ impl Insert {
 // and calls these, an ERROR passes through its frame as it would through a C function's. So nothing
 // in these frames may need to be dropped.
 unsafe extern "C-unwind" {
-    fn ExecStoreVirtualTuple(slot: *mut pg_sys::TupleTableSlot) -> *mut pg_sys::TupleTableSlot;
     fn ExecFetchSlotHeapTuple(
         slot: *mut pg_sys::TupleTableSlot,
         materialize: bool,
@@ -234,7 +233,7 @@ unsafe extern "C-unwind" fn receive(
         let natts = natts as usize;
         (*row).tts_values.copy_from_nonoverlapping((*slot).tts_values, natts);
         (*row).tts_isnull.copy_from_nonoverlapping((*slot).tts_isnull, natts);
-        ExecStoreVirtualTuple(row);
+        slot::store_virtual(row);
         (*row).tts_tableOid = (*relation).rd_id;
         if (*receiver).constraints {
             ExecConstraints(target, row, (*receiver).estate);
@@ -287,9 +286,7 @@ unsafe extern "C-unwind" fn flush(receiver: *mut Receiver) {
                 ExecARInsertTriggers(estate, target, slot, recheck, ptr::null_mut());
             }
             list_free(recheck);
-            if let Some(clear) = (*(*slot).tts_ops).clear {
-                clear(slot);
-            }
+            slot::clear(slot);
         }
         (*receiver).count = 0;
         (*receiver).bytes = 0;
