@@ -25,6 +25,12 @@ each() {
     printf '%s' "$text"
 }
 
+# The mapping of the ten columns, for a configuration and for plain SQL.
+config_mapping=$(each '
+         - NAME: KEY
+           EXPRESSION: (jdata->>'"'KEY'"')::TYPE' '')
+sql_mapping=$(each "\"KEY\": \"(jdata->>'KEY')::TYPE\"" ', ')
+
 # table NAME [COLUMNS]: makes one.
 table() { sql -c "CREATE TABLE $1 (${2:-$(each '"KEY" TYPE' ', ')})"; }
 
@@ -116,12 +122,19 @@ KAFKA:
       ERROR_LIMIT: 10
    OUTPUT:
       TABLE: $job
-      MAPPING:${mapping:-$(each '
-         - NAME: KEY
-           EXPRESSION: (jdata->>'"'KEY'"')::TYPE' '')}${commit:+
+      MAPPING:${mapping:-$config_mapping}${commit:+
    COMMIT:$commit}
 "
     sql -o /dev/null -v config="$config" -v job="$job" <<<"SELECT gpss.submit_job(:'job', :'config')"
+}
+
+# submit_sql JOB TOPIC COLUMNS MAPPING [, ARGUMENT …]: a job in plain SQL over a foreign table with these
+# columns, into the table of its name.
+submit_sql() {
+    sql -o /dev/null <<STATEMENTS
+CREATE FOREIGN TABLE $1_source ($3) SERVER kafka OPTIONS (topic '$2');
+SELECT gpss.submit_job('$1', source => '$1_source', target => '$1', mapping => \$\${$4}\$\$ ${5:-});
+STATEMENTS
 }
 
 # load_to_end JOB: seconds from start_job to the last commit.
