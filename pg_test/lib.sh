@@ -118,3 +118,17 @@ gone() {
         [[ ! -d /proc/$pid ]] || grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null || return 1
     done
 }
+
+# port_is_free PORT: nothing listens there on 127.0.0.1.
+port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# free_ports COUNT: that many different ones, below those that the kernel gives to outgoing connections.
+free_ports() {
+    local port
+    local -A ports=()
+    while ((${#ports[@]} < $1)); do
+        port=$((20000 + RANDOM % 12000))
+        ! port_is_free "$port" || ports[$port]=1
+    done
+    printf '%s\n' "${!ports[*]}"
+}

@@ -38,9 +38,9 @@ SELECT j.id,
        j.name,
        j.owner,
        j.spec->>'topic' AS topic,
-       j.spec->'target'->>'schema' AS target_schema,
-       j.spec->'target'->>'name' AS target_table,
-       j.spec->>'mode' AS mode,
+       t.target_schema,
+       t.target_table,
+       t.mode,
        CASE WHEN r.forgotten THEN 'JOB_STOPPED'
             ELSE coalesce(s.status, CASE WHEN p.partitions > 0 THEN 'JOB_STOPPED' ELSE 'JOB_SUBMITTED' END)
        END AS status,
@@ -54,6 +54,13 @@ SELECT j.id,
        coalesce(p.lag_messages, 0) AS lag_messages,
        coalesce(p.lag_seconds, 0) AS lag_seconds
 FROM gpss.job j
+-- A job with several targets shows them all, in the order of its definition.
+CROSS JOIN LATERAL (
+    SELECT string_agg(o.output->'target'->>'schema', ', ' ORDER BY o.n) AS target_schema,
+           string_agg(o.output->'target'->>'name', ', ' ORDER BY o.n) AS target_table,
+           string_agg(o.output->>'mode', ', ' ORDER BY o.n) AS mode
+    FROM jsonb_array_elements(j.spec->'outputs') WITH ORDINALITY AS o (output, n)
+) t
 LEFT JOIN gpss.status s ON s.job_id = j.id
 -- A run from before the server's last start that no scheduler has taken up.
 LEFT JOIN LATERAL (
@@ -160,3 +167,11 @@ COMMENT ON FUNCTION gpss.before_drop_extension() IS
     'event trigger: stops the jobs of the database before DROP EXTENSION gpss';
 COMMENT ON EVENT TRIGGER gpss_before_drop_extension IS
     'stops the jobs of the database before DROP EXTENSION gpss';
+COMMENT ON FUNCTION gpss.gpfmt_gpss(bytea, jsonb) IS
+    'the rows that a payload holds in a format; options are those of a foreign table: {"format": "csv", "delimiter": ";"}';
+COMMENT ON FUNCTION gpss.gpfmt_protobuf(bytea, jsonb) IS
+    'the rows that a protobuf message holds; options: schema, schema_path or schema_registry, and message';
+COMMENT ON FUNCTION gpss.dryrun(text, integer, jsonb) IS
+    'the statements of a job (by name) or a load configuration (as text), and the rows that the next messages would give';
+COMMENT ON FUNCTION gpss.convert(text, jsonb) IS
+    'a load configuration of any version as one of version 3';

@@ -1,6 +1,6 @@
 //! The C symbols that PostgreSQL looks up by name: one line each.
 
-use crate::{fdw, pg, worker};
+use crate::{api, fdw, pg, worker};
 use pgrx::pg_sys::{Datum, FunctionCallInfo, Pg_finfo_record};
 use pgrx::prelude::*;
 
@@ -22,6 +22,12 @@ pub extern "C-unwind" fn gpss_scheduler_main(arg: Datum) {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn gpss_loader_main(_arg: Datum) {
     worker::loader::main();
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn gpss_alert_main(arg: Datum) {
+    worker::alert::main(arg);
 }
 
 #[pg_guard]
@@ -50,7 +56,29 @@ pub extern "C" fn pg_finfo_gpss_before_drop_extension() -> &'static Pg_finfo_rec
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn gpss_before_drop_extension(fcinfo: FunctionCallInfo) -> Datum {
     if pg::event_trigger::drops_extension(fcinfo, "gpss") {
-        crate::api::control::stop_everything();
+        api::control::stop_everything();
     }
     Datum::null()
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_gpss_gpfmt_gpss() -> &'static Pg_finfo_record {
+    &V1
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn gpss_gpfmt_gpss(fcinfo: FunctionCallInfo) -> Datum {
+    api::formats::gpfmt_gpss(fcinfo)
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_gpss_gpfmt_protobuf() -> &'static Pg_finfo_record {
+    &V1
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn gpss_gpfmt_protobuf(fcinfo: FunctionCallInfo) -> Datum {
+    api::formats::gpfmt_protobuf(fcinfo)
 }

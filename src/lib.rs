@@ -16,6 +16,7 @@ mod kafka;
 mod model;
 #[allow(unsafe_code)]
 mod pg;
+mod registry;
 mod worker;
 
 use pgrx::prelude::*;

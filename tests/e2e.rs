@@ -7,11 +7,13 @@ mod e2e {
     mod bad_messages;
     mod bulk;
     mod changes;
+    mod configurations;
     mod conversions;
     mod jobs;
     mod lifecycle;
     mod real_example;
     mod scan;
     mod scan_json;
+    mod schedule;
     mod survival;
 }

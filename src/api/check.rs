@@ -1,9 +1,11 @@
 //! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails.
 
-use super::{answer, check_owner, privileges, submit};
+use super::{answer, check_owner, from_config, privileges, rolled_back, submit, undone};
 use crate::catalog::jobs::{self, Job};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fdw::formats::Formats;
 use crate::fdw::options::{Place, validate};
+use crate::fdw::session::Needs;
 use crate::fdw::source::{self, KafkaSource};
 use crate::kafka::{Consumer, Properties};
 use crate::model::config::LoadConfig;
@@ -57,7 +59,7 @@ fn run(job_or_config: &str) -> Result<Vec<Finding>> {
         return Err(super::unknown_job(job_or_config));
     }
     let config = submit::parse(job_or_config, &BTreeMap::new())?;
-    note(&mut findings, "configuration", Ok("version 1, every key is known".to_owned()));
+    note(&mut findings, "configuration", Ok("every key is known".to_owned()));
     check_config(&tx, &config, &mut findings);
     Ok(findings)
 }
@@ -66,27 +68,33 @@ fn run(job_or_config: &str) -> Result<Vec<Finding>> {
 fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
     let kafka = &config.source;
     // What CREATE SERVER and CREATE USER MAPPING would refuse is not tried either.
-    let properties = submit::check_wrapper_usage().and_then(|()| {
+    let properties = from_config::check_wrapper_usage().and_then(|()| {
         validate(Place::UserMapping, &kafka.properties, privileges())?;
         Properties::new(&kafka.brokers, &kafka.properties)
     });
     check_kafka(properties, &kafka.topic, findings);
-    match submit::target_of(tx, config) {
+    match submit::targets_of(tx, config) {
         Err(error) => note(findings, "target", Err(error)),
-        Ok(target) => {
-            note(findings, "target", Ok(format!("table {} exists", qualified(&target))));
+        Ok(targets) => {
+            for target in &targets {
+                note(findings, "target", Ok(format!("table {} exists", qualified(target))));
+            }
+            let mut formats = None;
             let outcome: Result<()> = subtx(tx, || {
-                submit::from_config(tx, "gpss.check", config)?;
+                let id = submit::from_config(tx, "gpss.check", config)?;
+                if let Some(job) = jobs::by_id_latest(tx, id)? {
+                    let table = Table::load(submit::oid(tx, &job.spec.source)?);
+                    formats = Some(Formats::of(&table, job.owner));
+                }
                 Err(rolled_back())
             });
             let detail = |()| "PostgreSQL plans the statement of a batch".to_owned();
             note(findings, "mapping and privileges", undone(outcome).map(detail));
+            if let Some(formats) = formats {
+                check_registries(formats, findings);
+            }
         }
     }
-}
-
-fn rolled_back() -> Error {
-    Error::new(crate::error::SqlState::NO_DATA, "rolled back on purpose")
 }
 
 fn check_source(tx: &Tx, spec: &JobSpec, owner: pg_sys::Oid, findings: &mut Vec<Finding>) {
@@ -96,43 +104,58 @@ fn check_source(tx: &Tx, spec: &JobSpec, owner: pg_sys::Oid, findings: &mut Vec<
         let oid: Vec<pg_sys::Oid> = spi::select(tx, &sql, &[], |row| row.get(1))?;
         let table = Table::load(oid.into_iter().next().unwrap_or(pg_sys::InvalidOid));
         source::check_wrapper(&table)?;
-        Ok((KafkaSource::of(&table)?.topic, source::properties(&table, owner)?))
+        let topic = KafkaSource::of(&table)?.topic;
+        Ok((topic, source::properties(&table, owner)?, Formats::of(&table, owner)))
     });
     match found {
         Err(error) => note(findings, "source", Err(error)),
-        Ok((topic, properties)) => {
+        Ok((topic, properties, formats)) => {
             note(findings, "source", Ok(format!("foreign table {}", qualified(&spec.source))));
             check_kafka(Ok(properties), &topic, findings);
+            check_registries(formats, findings);
         }
     }
 }
 
+/// Do the schema registries answer, and can the schemas that do not come from one be read?
+fn check_registries(formats: Result<Formats>, findings: &mut Vec<Finding>) {
+    let formats = match formats {
+        Ok(formats) => formats,
+        Err(error) => return note(findings, "format", Err(error)),
+    };
+    if let Err(error) = formats.decoder(&Needs::default()) {
+        note(findings, "format", Err(error));
+    }
+    for registry in formats.registries() {
+        let detail = |()| format!("the schema registry at {registry} answers");
+        note(findings, "schema registry", registry.check().map(detail));
+    }
+    signals::check_for_interrupts();
+}
+
 /// Planning may run functions of the mapping, which are the owner's: as he would, and undone.
 fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
-    let mut obstacle = None;
+    let mut obstacles = vec![];
     let outcome = subtx(tx, || {
         let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
         let _owner = AsUser::restricted(job.owner);
         tx.set_local(c"search_path", &path);
-        let sql = submit::check_statement(tx, &job.spec)?;
-        obstacle = Plan::prepare(tx, &sql, &[])?.obstacle_to_bulk(tx)?;
+        for sql in submit::check_statements(tx, &job.spec)? {
+            obstacles.push(Plan::prepare(tx, &sql, &[])?.obstacle_to_bulk(tx)?);
+        }
         Err(rolled_back())
     });
-    let target = qualified(&job.spec.target);
-    let detail = |()| match obstacle {
-        None => format!("the statement into {target} can be planned; rows are written in bulk"),
-        Some(why) => {
-            format!("the statement into {target} can be planned; rows go one by one: {why}")
-        }
-    };
-    note(findings, "target, privileges and mapping", undone(outcome).map(detail));
-}
-
-/// The outcome of a subtransaction that ends in `rolled_back`.
-fn undone(outcome: Result<()>) -> Result<()> {
-    match outcome {
-        Err(error) if error == rolled_back() => Ok(()),
-        other => other,
+    if let Err(error) = undone(outcome) {
+        return note(findings, "target, privileges and mapping", Err(error));
+    }
+    for (output, obstacle) in job.spec.outputs.iter().zip(obstacles) {
+        let target = qualified(&output.target);
+        let how = match obstacle {
+            None => "rows are written in bulk".to_owned(),
+            Some(why) => format!("rows go one by one: {why}"),
+        };
+        let detail = format!("the statement into {target} can be planned; {how}");
+        note(findings, "target, privileges and mapping", Ok(detail));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{answer, check_owner, unknown_job};
 use crate::catalog::jobs::Job;
+use crate::catalog::processes::AlertArgs;
 use crate::catalog::{jobs, locks, processes, runs};
 use crate::error::{Error, Result, SqlState};
 use crate::model::reset::Reset;
@@ -122,8 +123,8 @@ pub(super) fn state(tx: &Tx, job: &Job) -> Result<Status> {
     })
 }
 
-/// Stops a job: its running batch is dropped, its workers are gone when this returns. What it had
-/// committed stays, and a later start continues there.
+/// Stops a job: its running batch is dropped, its workers have run TEARDOWN_SQL and are gone when
+/// this returns. What it had committed stays, and a later start continues there.
 #[pg_extern(schema = "gpss", name = "stop_job", volatile, parallel_unsafe)]
 fn stop_job(name: &str) {
     answer(|| stop(name));
@@ -134,21 +135,46 @@ pub(super) fn stop(name: &str) -> Result<()> {
     // The scheduler starts no worker of a locked job.
     let job = jobs::lock(&tx, name)?.ok_or_else(|| unknown_job(name))?;
     check_owner(&job)?;
-    if runs::find(&tx, job.id)?.is_none() {
+    let Some(run) = runs::find(&tx, job.id)? else {
         caught::notice(format!("job \"{name}\" is not running"));
         return Ok(());
-    }
-    wait_for_workers(&tx, &job)?;
+    };
+    // Tells a worker that the job ends: it runs TEARDOWN_SQL before it leaves.
+    let announced = lock::try_lock(&tx, locks::stopping(job.id), Mode::Exclusive);
+    let had_workers = wait_for_workers(&tx, &job)?;
     // A worker may have ended the run with its last batch.
     if runs::delete_any(&tx, job.id)? {
-        runs::set_status(&tx, job.id, Status::Stopped, None, None)?;
+        // The last word of a worker whose TEARDOWN_SQL failed.
+        let said = runs::glance(&tx, job.id)?;
+        let errmsg = said.errmsg.filter(|_| said.status == Status::Stopped);
+        runs::set_status(&tx, job.id, Status::Stopped, errmsg.as_deref(), None)?;
+        let torn_down = job.spec.task.teardown.is_none() || (had_workers && announced);
+        if !torn_down && runs::has_begun(&tx, job.id, run.id)? {
+            caught::warning(format!(
+                "TEARDOWN_SQL of job \"{name}\" was not run, because the job had no worker"
+            ));
+        }
+        caught::log(format!("gpss job \"{name}\" is {}", Status::Stopped.as_str()));
+        alert_when_committed(&job, run.id);
     }
     Ok(())
 }
 
+/// Has the job's ALERT run when this transaction commits.
+fn alert_when_committed(job: &Job, run_id: i64) {
+    if job.spec.alert.is_none() {
+        return;
+    }
+    let database = bgworker::my_database();
+    let args = AlertArgs { database, job_id: job.id, run_id, status: Status::Stopped };
+    if let Err(error) = processes::start_alert(&args, Some(bgworker::current_xid())) {
+        caught::log(format!("gpss job \"{}\": ALERT is not run: {error}", job.name));
+    }
+}
+
 /// Tells the workers of a job to stop until the last has let go of the job's lock, which this
-/// transaction then holds, and has ended.
-fn wait_for_workers(tx: &Tx, job: &Job) -> Result<()> {
+/// transaction then holds, and has ended. Returns whether there was one.
+fn wait_for_workers(tx: &Tx, job: &Job) -> Result<bool> {
     let tag = locks::job(job.id);
     let mut told = HashSet::new();
     while !lock::try_lock(tx, tag, Mode::Exclusive) {
@@ -158,14 +184,16 @@ fn wait_for_workers(tx: &Tx, job: &Job) -> Result<()> {
     while told.iter().any(|pid| latch::wake(*pid)) {
         pause();
     }
-    Ok(())
+    Ok(!told.is_empty())
 }
 
-/// The processes that hold one of our locks are ours, or sessions that wait as we do.
+/// The processes that hold one of our locks are ours, or sessions that wait as we do. Each is told
+/// once: a second order would cancel what it does because of the first.
 fn terminate(pids: Vec<i32>, told: &mut HashSet<i32>) {
     for pid in pids {
-        bgworker::terminate_worker(pid);
-        told.insert(pid);
+        if told.insert(pid) {
+            bgworker::terminate_worker(pid);
+        }
     }
 }
 

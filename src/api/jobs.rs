@@ -1,7 +1,7 @@
 //! Jobs as definitions: submit and remove.
 
 use super::submit::{self, PlainJob};
-use super::{answer, check_owner, control, unknown_job};
+use super::{answer, check_owner, control, from_config, unknown_job};
 use crate::catalog::{jobs, runs};
 use crate::error::{Error, Result, SqlState};
 use crate::pg::caught;
@@ -89,7 +89,7 @@ fn remove_job(name: &str) {
             )
             .hint("Stop it with gpss.stop_job first."));
         }
-        submit::drop_objects(&tx, &job)?;
+        from_config::drop_objects(&tx, &job)?;
         runs::forget(&tx, job.id)?;
         jobs::mark_removed(&tx, job.id)?;
         caught::log(format!("gpss job \"{name}\" was removed"));

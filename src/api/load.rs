@@ -70,8 +70,10 @@ fn start_load(config: &str, quit_at_eof: bool, properties: JsonB, search_path: &
         // The caller's session, to which names in the configuration belong, may have another one.
         tx.set_local(c"search_path", &CString::new(search_path).unwrap_or_default());
         let config = submit::parse(config, &template_values(properties)?)?;
-        let target = submit::target_of(&tx, &config)?;
-        let name = format!("load {} into {}.{}", config.source.topic, target.schema, target.name);
+        let targets = submit::targets_of(&tx, &config)?;
+        let targets: Vec<String> =
+            targets.iter().map(|target| format!("{}.{}", target.schema, target.name)).collect();
+        let name = format!("load {} into {}", config.source.topic, targets.join(", "));
         match jobs::lock(&tx, &name)? {
             None => {
                 submit::from_config(&tx, &name, &config)?;

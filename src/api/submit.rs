@@ -1,13 +1,13 @@
 //! Making a job: from a GPSS configuration, with the foreign table it needs, or over one that exists.
 //! Everything is made as the calling user, with his privileges.
 
+use super::from_config;
 use crate::catalog::jobs::{self, Job};
 use crate::error::{Error, Result, SqlState};
-use crate::fdw::source::{self, KafkaSource, WRAPPER};
-use crate::kafka::properties::{self, Rule};
-use crate::model::config::{self, LoadConfig};
-use crate::model::job::{Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, TableName};
-use crate::model::statement::{enclosed, insert_statement, qualified, quote_ident, quote_literal};
+use crate::fdw::source::{self, KafkaSource};
+use crate::model::config::{self, LoadConfig, Target};
+use crate::model::job::{Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, Output, TableName};
+use crate::model::statement::{enclosed, insert_statement, qualified, quote_ident};
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::spi;
 use crate::pg::subtx::subtx;
@@ -37,13 +37,17 @@ pub fn parse(text: &str, properties: &BTreeMap<String, String>) -> Result<LoadCo
     Ok(config)
 }
 
-/// The table a configuration names: in its schema, else by the search path.
-pub fn target_of(tx: &Tx, config: &LoadConfig) -> Result<TableName> {
-    let name = match &config.target_schema {
+/// The tables a configuration names: each in its schema, else by the search path.
+pub fn targets_of(tx: &Tx, config: &LoadConfig) -> Result<Vec<TableName>> {
+    config.outputs.iter().map(|output| target_of(tx, &output.target)).collect()
+}
+
+fn target_of(tx: &Tx, target: &Target) -> Result<TableName> {
+    let name = match &target.schema {
         Some(schema) => {
-            qualified(&TableName { schema: schema.clone(), name: config.target_table.clone() })
+            qualified(&TableName { schema: schema.clone(), name: target.table.clone() })
         }
-        None => quote_ident(&config.target_table),
+        None => quote_ident(&target.table),
     };
     let sql = "SELECT n.nspname::text, c.relname::text
         FROM pg_catalog.pg_class c
@@ -61,20 +65,20 @@ pub fn target_of(tx: &Tx, config: &LoadConfig) -> Result<TableName> {
 /// Submits a job from a configuration; its id.
 pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<i64> {
     check_name(name)?;
-    let target = target_of(tx, config)?;
+    let targets = targets_of(tx, config)?;
     let id = jobs::next_id(tx)?;
-    let spec = make_source(tx, id, config, target)?;
-    check_statement(tx, &spec)?;
+    let spec = from_config::make(tx, id, config, targets)?;
+    check_statements(tx, &spec)?;
     jobs::insert(tx, &Job { id, name: name.to_owned(), owner: acl::current_user(), spec })?;
     Ok(id)
 }
 
 /// Gives an existing job of the same kind a new configuration; its offsets stay.
 pub fn replace(tx: &Tx, job: &Job, config: &LoadConfig) -> Result<()> {
-    let target = target_of(tx, config)?;
-    drop_objects(tx, job)?;
-    let spec = make_source(tx, job.id, config, target)?;
-    check_statement(tx, &spec)?;
+    let targets = targets_of(tx, config)?;
+    from_config::drop_objects(tx, job)?;
+    let spec = from_config::make(tx, job.id, config, targets)?;
+    check_statements(tx, &spec)?;
     jobs::update_spec(tx, job.id, &spec)
 }
 
@@ -85,135 +89,9 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The server, user mapping and foreign table of a configuration's job, named after its number.
-fn make_source(tx: &Tx, id: i64, config: &LoadConfig, target: TableName) -> Result<JobSpec> {
-    check_wrapper_usage()?;
-    let kafka = &config.source;
-    let object = quote_ident(&object_name(id));
-    let (secret, open): (Vec<_>, Vec<_>) =
-        kafka.properties.iter().partition(|(name, _)| properties::classify(name) == Rule::Secret);
-    let mut server_options = vec![("brokers".to_owned(), kafka.brokers.clone())];
-    server_options.extend(open.into_iter().cloned());
-    let secrets: Vec<_> = secret.into_iter().cloned().collect();
-    let source = TableName {
-        schema: config.work_schema.clone().unwrap_or_else(|| target.schema.clone()),
-        name: object_name(id),
-    };
-    let columns = kafka
-        .columns
-        .iter()
-        .map(|c| Ok(format!("{} {}", quote_ident(&c.name), sql_type(tx, &c.type_name)?)))
-        .collect::<Result<Vec<_>>>()?;
-    let table_options = vec![
-        ("topic".to_owned(), kafka.topic.clone()),
-        ("format".to_owned(), kafka.format.clone()),
-    ];
-
-    spi::exec(
-        tx,
-        &format!(
-            "CREATE SERVER {object} FOREIGN DATA WRAPPER {WRAPPER} {}",
-            options(&server_options)
-        ),
-        &[],
-    )?;
-    if !secrets.is_empty() {
-        let sql =
-            format!("CREATE USER MAPPING FOR CURRENT_USER SERVER {object} {}", options(&secrets));
-        spi::exec(tx, &sql, &[])?;
-    }
-    let sql = format!(
-        "CREATE FOREIGN TABLE {} ({}) SERVER {object} {}",
-        qualified(&source),
-        columns.join(", "),
-        options(&table_options)
-    );
-    spi::exec(tx, &sql, &[])?;
-    Ok(JobSpec {
-        origin: Origin::Config,
-        source,
-        topic: kafka.topic.clone(),
-        target,
-        mode: config.mode,
-        mapping: config.mapping.clone(),
-        filter: config.filter.clone(),
-        error_limit: config.error_limit,
-        commit: config.commit,
-        search_path: search_path(tx)?,
-        workers: 1,
-    })
-}
-
-/// May the user have the server connect to brokers of his choice?
-pub fn check_wrapper_usage() -> Result<()> {
-    if acl::may_use_wrapper(WRAPPER) {
-        return Ok(());
-    }
-    Err(Error::new(
-        SqlState::INSUFFICIENT_PRIVILEGE,
-        format!("permission denied for foreign-data wrapper {WRAPPER}"),
-    )
-    .detail("A load configuration makes the database server connect to the brokers it names.")
-    .hint("A superuser can GRANT USAGE ON FOREIGN DATA WRAPPER gpss TO the role."))
-}
-
-/// Drops what `make_source` made; nothing for a job over the user's own foreign table.
-pub fn drop_objects(tx: &Tx, job: &Job) -> Result<()> {
-    if job.spec.origin == Origin::Config {
-        let name = object_name(job.id);
-        let (table, server) = (qualified(&job.spec.source), quote_ident(&name));
-        // Asked for one by one, because IF EXISTS and CASCADE would tell the user about them.
-        let exists = |sql: &str, name: &str| -> Result<bool> {
-            Ok(!spi::select(tx, sql, &[name.into()], |_| Ok(()))?.is_empty())
-        };
-        if exists(
-            "SELECT FROM (SELECT pg_catalog.to_regclass($1) AS c) t WHERE c IS NOT NULL",
-            &table,
-        )? {
-            spi::exec(tx, &format!("DROP FOREIGN TABLE {table}"), &[])?;
-        }
-        let mapping = "SELECT FROM pg_catalog.pg_user_mappings
-                       WHERE srvname OPERATOR(pg_catalog.=) $1::pg_catalog.name
-                         AND usename OPERATOR(pg_catalog.=) current_user";
-        if exists(mapping, &name)? {
-            let sql = format!("DROP USER MAPPING FOR CURRENT_USER SERVER {server}");
-            spi::exec(tx, &sql, &[])?;
-        }
-        if exists(
-            "SELECT FROM pg_catalog.pg_foreign_server
-                      WHERE srvname OPERATOR(pg_catalog.=) $1::pg_catalog.name",
-            &name,
-        )? {
-            spi::exec(tx, &format!("DROP SERVER {server} CASCADE"), &[])?;
-        }
-    }
-    Ok(())
-}
-
 pub fn search_path(tx: &Tx) -> Result<String> {
     let sql = "SELECT pg_catalog.current_setting('search_path')";
     Ok(spi::select(tx, sql, &[], |row| row.get(1))?.pop().unwrap_or_default())
-}
-
-fn object_name(id: i64) -> String {
-    format!("gpss_job_{id}")
-}
-
-fn options(list: &[(String, String)]) -> String {
-    let items: Vec<String> =
-        list.iter().map(|(n, v)| format!("{} {}", quote_ident(n), quote_literal(v))).collect();
-    format!("OPTIONS ({})", items.join(", "))
-}
-
-/// A type's name as PostgreSQL writes it, so that nothing else can stand in its place.
-fn sql_type(tx: &Tx, name: &str) -> Result<String> {
-    let sql = "SELECT pg_catalog.format_type(t, NULL) FROM pg_catalog.to_regtype($1) AS t
-               WHERE t IS NOT NULL";
-    let found = spi::select(tx, sql, &[name.into()], |row| row.get::<String>(1))?;
-    found.into_iter().next().ok_or_else(|| {
-        Error::new(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"))
-            .hint("TYPE of a column is an SQL type, for example json.")
-    })
 }
 
 /// What `submit_job` over a foreign table was given.
@@ -261,16 +139,23 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<i64> {
         origin: Origin::Sql,
         topic: KafkaSource::of(&table)?.topic,
         source: TableName { schema: table.schema, name: table.name },
-        target: table_name(tx, plain.target)?,
-        mode: Mode::Insert,
-        mapping: plain.mapping.map(mapping).transpose()?,
+        outputs: vec![Output {
+            target: table_name(tx, plain.target)?,
+            mode: Mode::Insert,
+            mapping: plain.mapping.map(mapping).transpose()?,
+            transformer: None,
+            filter: None,
+        }],
         filter: plain.filter.map(str::to_owned),
         error_limit: plain.error_limit.map(error_limit).transpose()?,
         commit,
         search_path: search_path(tx)?,
         workers: plain.workers.unsigned_abs(),
+        task: Default::default(),
+        schedule: Default::default(),
+        alert: None,
     };
-    check_statement(tx, &spec)?;
+    check_statements(tx, &spec)?;
     let id = jobs::next_id(tx)?;
     jobs::insert(tx, &Job { id, name: name.to_owned(), owner: acl::current_user(), spec })?;
     Ok(id)
@@ -323,13 +208,25 @@ fn takes_several(mapping: &Mapping, sqlstate: SqlState) -> Error {
     )
 }
 
-/// Builds the statement and has PostgreSQL plan it: names, types and privileges are wrong now or
-/// never (GPSS does the same with EXPLAIN). Returns the statement.
-pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<String> {
+/// Raises: 42P01 when there is no such table.
+pub fn oid(tx: &Tx, name: &TableName) -> Result<Oid> {
+    let text = qualified(name);
+    let sql = "SELECT $1::pg_catalog.regclass::oid";
+    let found = spi::select(tx, sql, &[text.as_str().into()], |row| row.get::<Oid>(1))?;
+    Ok(found.into_iter().next().unwrap_or(Oid::INVALID))
+}
+
+/// Builds the job's statements and has PostgreSQL plan them: names, types and privileges are wrong now
+/// or never (GPSS does the same with EXPLAIN). Returns the statements.
+pub fn check_statements(tx: &Tx, spec: &JobSpec) -> Result<Vec<String>> {
+    spec.outputs.iter().map(|output| check_statement(tx, spec, output)).collect()
+}
+
+fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
     let temporary = "SELECT FROM pg_catalog.pg_class
         WHERE oid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass::pg_catalog.oid
           AND relpersistence OPERATOR(pg_catalog.=) 't'";
-    let target = qualified(&spec.target);
+    let target = qualified(&output.target);
     if !spi::select(tx, temporary, &[target.as_str().into()], |_| Ok(()))?.is_empty() {
         return Err(Error::new(
             SqlState::WRONG_OBJECT_TYPE,
@@ -337,19 +234,14 @@ pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<String> {
         )
         .detail("Workers are other sessions, which cannot write into it."));
     }
-    let oid = |name: &TableName| -> Result<Oid> {
-        let text = qualified(name);
-        let sql = "SELECT $1::pg_catalog.regclass::oid";
-        let found = spi::select(tx, sql, &[text.as_str().into()], |row| row.get::<Oid>(1))?;
-        Ok(found.into_iter().next().unwrap_or(Oid::INVALID))
-    };
-    let source: Vec<String> = relation_columns(oid(&spec.source)?);
-    let target: Vec<String> = relation_columns(oid(&spec.target)?);
-    let sql = insert_statement(spec, &source, &target)?;
+    let source = relation_columns(oid(tx, &spec.source)?);
+    let source: Vec<String> = source.into_iter().map(|column| column.name).collect();
+    let target = relation_columns(oid(tx, &output.target)?);
+    let sql = insert_statement(spec, output, &source, &target)?;
     let plan = |sql: &str| subtx(tx, || spi::exec(tx, &format!("EXPLAIN {sql}"), &[]));
     let from = qualified(&spec.source);
     let Err(error) = plan(&sql) else {
-        for mapping in spec.mapping.iter().flatten() {
+        for mapping in output.mapping.iter().flatten() {
             // A condition may be all that such an expression may, but for what makes one row of many.
             let condition = enclosed(&mapping.expression);
             match plan(&format!("SELECT FROM {from} WHERE {condition} IS NOT NULL")) {
@@ -365,7 +257,7 @@ pub fn check_statement(tx: &Tx, spec: &JobSpec) -> Result<String> {
         return Err(error);
     }
     // PostgreSQL names a place in a statement that the user has never seen: find his own words.
-    let culprit = spec
+    let culprit = output
         .mapping
         .iter()
         .flatten()

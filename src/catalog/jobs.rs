@@ -44,6 +44,18 @@ pub fn by_id(tx: &Tx, id: i64) -> Result<Option<Job>> {
     select(tx, &sql, &[Arg::from(id)], job).map(|mut jobs| jobs.pop())
 }
 
+/// As `by_id`, and sees what this statement has written.
+pub fn by_id_latest(tx: &Tx, id: i64) -> Result<Option<Job>> {
+    let sql = format!("SELECT {COLUMNS} FROM gpss.job WHERE id = $1 AND removed_at IS NULL");
+    select_latest(tx, &sql, &[Arg::from(id)], job).map(|mut jobs| jobs.pop())
+}
+
+/// As `by_id`, and finds a job that has been removed too.
+pub fn by_id_even_removed(tx: &Tx, id: i64) -> Result<Option<Job>> {
+    let sql = format!("SELECT {COLUMNS} FROM gpss.job WHERE id = $1");
+    select(tx, &sql, &[Arg::from(id)], job).map(|mut jobs| jobs.pop())
+}
+
 /// Locks the job's row: start, stop, removal and the scheduler exclude each other by it.
 pub fn lock(tx: &Tx, name: &str) -> Result<Option<Job>> {
     let sql =

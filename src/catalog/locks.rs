@@ -18,6 +18,12 @@ pub fn job(job_id: i64) -> Tag {
     Tag { class: JOBS, id: job_id as u32 }
 }
 
+/// Held by `stop_job` to the end of its transaction: by it a loader that is told to stop knows that
+/// the job ends, and not only the process.
+pub fn stopping(job_id: i64) -> Tag {
+    Tag { class: 4, id: job_id as u32 }
+}
+
 /// Held by the one loader of a slot.
 pub fn slot(job_id: i64, slot: i32) -> Tag {
     Tag { class: 16 + slot.unsigned_abs(), id: job_id as u32 }

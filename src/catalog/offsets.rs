@@ -59,7 +59,7 @@ pub fn position(
 /// A job's name and its offsets.
 pub type Inherited = Option<(String, BTreeMap<i32, i64>)>;
 
-/// The offsets of the job that last loaded the same topic of the same cluster into the same table
+/// The offsets of the job that last loaded the same topic of the same cluster into the same tables
 /// from a GPSS configuration: GPSS resumes by topic and table, not by job.
 pub fn inherited(tx: &Tx, job_id: i64, cluster_id: &str) -> Result<Inherited> {
     let sql = "SELECT o.job_id, other.name
@@ -68,7 +68,8 @@ pub fn inherited(tx: &Tx, job_id: i64, cluster_id: &str) -> Result<Inherited> {
             AND other.owner = me.owner
             AND other.spec->>'origin' = 'config'
             AND other.spec->>'topic' = me.spec->>'topic'
-            AND other.spec->'target' = me.spec->'target'
+            AND pg_catalog.jsonb_path_query_array(other.spec, '$.outputs[*].target')
+              = pg_catalog.jsonb_path_query_array(me.spec, '$.outputs[*].target')
         JOIN gpss.offsets o ON o.job_id = other.id AND o.cluster_id = $2
         WHERE me.id = $1 AND me.spec->>'origin' = 'config'
         ORDER BY o.updated_at DESC

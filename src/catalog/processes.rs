@@ -1,6 +1,7 @@
 //! The background processes by name: how each is started, found and told to stop.
 
 use crate::error::Result;
+use crate::model::state::Status;
 use crate::pg::bgworker::{Extra, Handle, Restart, Worker};
 use pgrx::pg_sys::Oid;
 
@@ -8,6 +9,7 @@ use pgrx::pg_sys::Oid;
 const LAUNCHER: &str = "gpss launcher";
 const SCHEDULER: &str = "gpss scheduler";
 const LOADER: &str = "gpss loader";
+const ALERT: &str = "gpss alert";
 
 const LIBRARY: &str = "gpss";
 
@@ -84,6 +86,52 @@ impl LoaderArgs {
             run_id: extra.next_i64(),
             slot: extra.next_i32(),
             slots: extra.next_i32(),
+        }
+    }
+}
+
+/// Which end of which run an alert is about.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertArgs {
+    pub database: Oid,
+    pub job_id: i64,
+    pub run_id: i64,
+    pub status: Status,
+}
+
+/// A process that runs the job's ALERT. It first waits for the end of transaction `xid`, if one is
+/// given, and leaves at once if the run has not ended then.
+pub fn start_alert(args: &AlertArgs, xid: Option<u32>) -> Result<()> {
+    let status = Status::ALL.iter().position(|status| *status == args.status);
+    Worker {
+        name: &format!("gpss alert of job {}", args.job_id),
+        kind: ALERT,
+        library: LIBRARY,
+        function: "gpss_alert_main",
+        restart: Restart::Never,
+        argument: xid.unwrap_or(0),
+        extra: Extra::new()
+            .oid(args.database)
+            .i64(args.job_id)
+            .i64(args.run_id)
+            .i32(status.and_then(|at| i32::try_from(at).ok()).unwrap_or(0)),
+    }
+    .start()
+    .map(drop)
+}
+
+impl AlertArgs {
+    /// Of this process.
+    pub fn mine() -> AlertArgs {
+        let mut extra = Extra::mine();
+        AlertArgs {
+            database: extra.next_oid(),
+            job_id: extra.next_i64(),
+            run_id: extra.next_i64(),
+            status: usize::try_from(extra.next_i32())
+                .ok()
+                .and_then(|at| Status::ALL.get(at).copied())
+                .unwrap_or(Status::Submitted),
         }
     }
 }

@@ -39,6 +39,36 @@ pub fn find(tx: &Tx, job_id: i64) -> Result<Option<Run>> {
     Ok(rows.pop())
 }
 
+/// Milliseconds since a run was asked for, by the server's clock and never negative; None when it
+/// has ended.
+pub fn age_ms(tx: &Tx, job_id: i64, run_id: i64) -> Result<Option<u64>> {
+    let sql =
+        "SELECT (extract(epoch FROM pg_catalog.clock_timestamp() - requested_at) * 1000)::int8
+               FROM gpss.run WHERE job_id = $1 AND id = $2";
+    let ids = [Arg::from(job_id), Arg::from(run_id)];
+    let found = select(tx, sql, &ids, |row| row.get::<i64>(1))?.pop();
+    Ok(found.map(|ms| u64::try_from(ms).unwrap_or(0)))
+}
+
+/// Milliseconds until the time of day, in seconds after midnight of the session's time zone, comes
+/// next; 0 when it has come today.
+pub fn ms_until(tx: &Tx, time_of_day: u32) -> Result<u64> {
+    let sql = "SELECT CASE WHEN extract(epoch FROM now::time) >= $1 THEN 0
+                   ELSE extract(epoch FROM (now::date + $1 * interval '1 second')::timestamptz - now)
+               END * 1000
+               FROM (SELECT pg_catalog.clock_timestamp()) AS clock (now)";
+    let sql = format!("SELECT greatest(ms, 0)::int8 FROM ({sql}) AS t (ms)");
+    let found = select(tx, &sql, &[Arg::from(i64::from(time_of_day))], |row| row.get::<i64>(1))?;
+    Ok(u64::try_from(one(found)?).unwrap_or(0))
+}
+
+/// Has a worker of the run come to work?
+pub fn has_begun(tx: &Tx, job_id: i64, run_id: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM gpss.worker WHERE job_id = $1 AND run_id = $2)";
+    let ids = [Arg::from(job_id), Arg::from(run_id)];
+    one(select_latest(tx, sql, &ids, |row| row.get(1))?)
+}
+
 /// Was the job's run asked for before the server was last started?
 pub fn before_server_start(tx: &Tx, job_id: i64) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM gpss.run WHERE job_id = $1

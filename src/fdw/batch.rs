@@ -1,7 +1,8 @@
 //! A run of decoded messages: what one transaction loads.
 
-use crate::format::{JsonDecoder, JsonField};
-use crate::model::rows::{Decoded, Message, Row, Rows, Verdict};
+use crate::error::Result;
+use crate::format::{MessageDecoder, Room};
+use crate::model::rows::{Message, Row, Rows, Verdict, Width};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -116,9 +117,11 @@ impl Cursor {
 
 /// The same messages decoded into other fields: used when a statement's plan has changed since the
 /// reader was told what to decode.
-pub fn decode_again(rows: &Rows, fields: &[JsonField]) -> Rows {
-    let mut decoder = JsonDecoder::new(fields);
-    let mut out = Rows::with_capacity(fields.len(), rows.len(), rows.bytes());
+///
+/// # Errors
+/// What is not a message's fault.
+pub fn decode_again(rows: &Rows, decoder: &mut MessageDecoder, width: Width) -> Result<Rows> {
+    let mut out = Rows::with_capacity(width, rows.len(), rows.bytes());
     for row in (0..rows.len()).filter_map(|i| rows.row(i)) {
         let message = Message {
             partition: row.partition,
@@ -128,27 +131,20 @@ pub fn decode_again(rows: &Rows, fields: &[JsonField]) -> Rows {
             value: rows.bytes_of(row.value),
             headers: rows.bytes_of(row.headers),
         };
-        if let Verdict::Bad(reason) = row.verdict {
-            let reason = rows.bytes_of(reason).unwrap_or_default();
-            let _ = out.push(&message, Decoded::Bad(&String::from_utf8_lossy(reason)), &[], &[]);
-            continue;
-        }
-        if !decode_into(&mut decoder, &message, &mut out) {
-            let reason = Decoded::Bad("the wanted fields of the block exceed 2 GiB");
-            let _ = out.push(&message, reason, &[], &[]);
+        let reason = match row.verdict {
+            Verdict::Bad(reason) => {
+                String::from_utf8_lossy(rows.bytes_of(reason).unwrap_or_default()).into_owned()
+            }
+            Verdict::Good => match decoder.decode(&message, &mut out)? {
+                Room::Enough => continue,
+                Room::Full => "the wanted fields of the block exceed 2 GiB".to_owned(),
+            },
+        };
+        if out.push(&message) {
+            out.reject(&reason);
         }
     }
-    out
-}
-
-/// Decodes a message and appends it to the block; false when the block has no room for it.
-pub fn decode_into(decoder: &mut JsonDecoder, message: &Message<'_>, rows: &mut Rows) -> bool {
-    let Some(value) = message.value else {
-        // A tombstone has no fields and nothing that could be wrong.
-        return rows.push(message, Decoded::Plain, &[], &[]);
-    };
-    let document = decoder.decode(value);
-    rows.push(message, document.decoded, document.fields, document.scratch)
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -166,7 +162,7 @@ mod tests {
                 value: None,
                 headers: None,
             };
-            assert!(rows.push(&message, Decoded::Plain, &[], &[]));
+            assert!(rows.push(&message));
         }
         Part { range: 0..rows.len(), rows: Arc::new(rows) }
     }

@@ -2,9 +2,14 @@
 //! an ad-hoc SELECT and a job's batch.
 
 pub mod batch;
+mod cells;
 pub mod columns;
+mod custom;
+pub mod formats;
+pub mod function;
 pub mod options;
 pub mod reader;
+pub mod sample;
 pub mod scan;
 pub mod session;
 pub mod source;

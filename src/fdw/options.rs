@@ -3,7 +3,11 @@
 
 use crate::error::{Error, Result, SqlState};
 use crate::kafka::properties::{self, Rule};
+use crate::model::content::{self, Content, Format, FormatOption, Kind};
+use crate::model::partitions::Partitions;
 use crate::model::suggest;
+
+use super::formats;
 
 /// Which object an option belongs to (the catalog that the validator is called with).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +17,48 @@ pub enum Place {
     UserMapping,
     Table,
     Column,
+    /// The options argument of a format function: those of a table that belong to the format.
+    Function,
 }
 
 /// Where a column's value comes from (column option `source`).
-pub const COLUMN_SOURCES: [&str; 9] =
-    ["value", "field", "key", "topic", "partition", "offset", "timestamp", "headers", "error"];
+pub const COLUMN_SOURCES: [&str; 11] = [
+    "value",
+    "field",
+    "key",
+    "key_field",
+    "meta",
+    "topic",
+    "partition",
+    "offset",
+    "timestamp",
+    "headers",
+    "error",
+];
+
+/// The names of the formats, as `check_value` wants them.
+const FORMATS: [&str; Format::ALL.len()] = {
+    let mut names = [""; Format::ALL.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = Format::ALL[i].0;
+        i += 1;
+    }
+    names
+};
+
+/// Who asks a schema registry that wants to know (HTTP basic authentication).
+pub const REGISTRY_USER: &str = "schema_registry_user";
+pub const REGISTRY_PASSWORD: &str = "schema_registry_password";
+
+/// Options of formats that a server may have too, for all its tables.
+pub const OF_SERVERS: [&str; 5] =
+    ["schema_registry", "schema_ca", "schema_cert", "schema_key", "schema_min_tls_version"];
+
+/// Options of servers and user mappings that are not for librdkafka.
+pub fn is_own(name: &str) -> bool {
+    OF_SERVERS.contains(&name) || [REGISTRY_USER, REGISTRY_PASSWORD].contains(&name)
+}
 
 struct OptionRule {
     name: &'static str,
@@ -27,10 +68,14 @@ struct OptionRule {
     values: &'static [&'static str],
 }
 
-const OPTIONS: [OptionRule; 6] = [
+const OPTIONS: [OptionRule; 10] = [
     OptionRule { name: "brokers", place: Place::Server, required: true, values: &[] },
+    OptionRule { name: REGISTRY_USER, place: Place::UserMapping, required: false, values: &[] },
+    OptionRule { name: REGISTRY_PASSWORD, place: Place::UserMapping, required: false, values: &[] },
     OptionRule { name: "topic", place: Place::Table, required: true, values: &[] },
-    OptionRule { name: "format", place: Place::Table, required: false, values: &["json"] },
+    OptionRule { name: "format", place: Place::Table, required: false, values: &FORMATS },
+    OptionRule { name: "key_format", place: Place::Table, required: false, values: &FORMATS },
+    OptionRule { name: "partitions", place: Place::Table, required: false, values: &[] },
     OptionRule {
         name: "fallback_offset",
         place: Place::Table,
@@ -41,9 +86,17 @@ const OPTIONS: [OptionRule; 6] = [
     OptionRule { name: "field", place: Place::Column, required: false, values: &[] },
 ];
 
-/// The two predefined roles that some librdkafka properties ask for.
+impl OptionRule {
+    fn belongs_to(&self, place: Place) -> bool {
+        self.place == place || (place == Place::Function && self.name == "format")
+    }
+}
+
+/// What some options ask for.
 #[derive(Clone, Copy, Debug)]
 pub struct Privileges {
+    /// USAGE on the wrapper: may have the server connect where he says.
+    pub wrapper: bool,
     /// pg_read_server_files
     pub read_server_files: bool,
     /// pg_execute_server_program
@@ -58,13 +111,20 @@ pub fn validate(
 ) -> Result<Vec<String>> {
     let mut remarks = vec![];
     for (name, value) in options {
-        match OPTIONS.iter().find(|o| o.name == name && o.place == place) {
+        let rules = OPTIONS.iter().find(|o| o.name == name && o.belongs_to(place));
+        match rules {
             Some(rule) => check_value(rule, value)?,
+            None if is_format_option(place, name) => {
+                check_format_option(place, name, value, privileges)?;
+            }
             None if matches!(place, Place::Server | Place::UserMapping) => {
                 remarks.extend(check_property(place, name, value, privileges)?);
             }
             None => return Err(unknown(place, name)),
         }
+    }
+    if matches!(place, Place::Table | Place::Function) {
+        formats::check(options)?;
     }
     let missing = OPTIONS
         .iter()
@@ -83,6 +143,10 @@ pub fn validate(
 }
 
 fn check_value(rule: &OptionRule, value: &str) -> Result<()> {
+    if rule.name == "partitions" && Partitions::parse(value).is_none() {
+        let message = format!("option \"partitions\" {}", Partitions::FORM);
+        return Err(Error::new(SqlState::INVALID_PARAMETER, message));
+    }
     let bad = if rule.values.is_empty() {
         value.trim().is_empty()
     } else {
@@ -100,6 +164,63 @@ fn check_value(rule: &OptionRule, value: &str) -> Result<()> {
     } else {
         error.hint(format!("Valid values are: {}.", rule.values.join(", ")))
     })
+}
+
+/// The option of a format that a table's option is.
+fn format_option(name: &str) -> Option<&'static FormatOption> {
+    let own = name.strip_prefix("key_").unwrap_or(name);
+    content::OPTIONS.iter().find(|option| option.name == own)
+}
+
+fn is_format_option(place: Place, name: &str) -> bool {
+    match place {
+        Place::Table => format_option(name).is_some(),
+        Place::Function => Content::is_option(name),
+        Place::Server => OF_SERVERS.contains(&name),
+        Place::Wrapper | Place::UserMapping | Place::Column => false,
+    }
+}
+
+fn check_format_option(
+    place: Place,
+    name: &str,
+    value: &str,
+    privileges: Privileges,
+) -> Result<()> {
+    let refuse = |detail: &str| {
+        Err(Error::new(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("permission denied to set option \"{name}\""),
+        )
+        .detail(detail))
+    };
+    let Some(option) = format_option(name) else { return Ok(()) };
+    let reads = option.kind == Kind::ServerFile;
+    if reads && !privileges.read_server_files {
+        return refuse(
+            "Only roles with the privileges of \"pg_read_server_files\" may set this option.",
+        );
+    }
+    // Who makes a server has it already.
+    if option.name == "schema_registry" && place != Place::Server && !privileges.wrapper {
+        return refuse(
+            "It makes the database server connect to the addresses: that takes USAGE on the \
+             foreign-data wrapper gpss.",
+        );
+    }
+    if option.name == "schema_registry" && value.contains('@') {
+        return Err(Error::new(
+            SqlState::FDW_INVALID_OPTION_NAME,
+            format!("option \"{name}\" must not hold a password"),
+        )
+        .hint(format!(
+            "Everybody can read it. Set {REGISTRY_USER} and {REGISTRY_PASSWORD} with CREATE USER MAPPING."
+        )));
+    }
+    if place == Place::Server {
+        content::check(option, value)?;
+    }
+    Ok(())
 }
 
 fn check_property(
@@ -141,7 +262,7 @@ fn place_of(name: &str) -> Option<&'static str> {
         Place::Server => "the server",
         Place::Table => "the foreign table",
         Place::Column => "a column of the foreign table",
-        Place::Wrapper | Place::UserMapping => return None,
+        Place::Wrapper | Place::UserMapping | Place::Function => return None,
     })
 }
 
@@ -158,7 +279,17 @@ fn unknown(place: Place, name: &str) -> Error {
                 None => "Besides \"brokers\", any librdkafka property may be set.".to_owned(),
             }
         }
-        Place::Table | Place::Column => {
+        Place::Table | Place::Function => {
+            let known = own.clone().chain(content::OPTIONS.iter().map(|option| option.name));
+            match suggest::nearest(name, known) {
+                Some(near) => format!("Perhaps you meant the option \"{near}\"."),
+                None => format!(
+                    "Valid options in this context are: {}, and those of the format.",
+                    own.collect::<Vec<_>>().join(", ")
+                ),
+            }
+        }
+        Place::Column => {
             format!("Valid options in this context are: {}.", own.collect::<Vec<_>>().join(", "))
         }
     };
@@ -170,7 +301,7 @@ mod tests {
     use super::*;
 
     const NOBODY: Privileges =
-        Privileges { read_server_files: false, execute_server_program: false };
+        Privileges { wrapper: false, read_server_files: false, execute_server_program: false };
 
     fn options(list: &[(&str, &str)]) -> Vec<(String, String)> {
         list.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()
@@ -216,7 +347,7 @@ mod tests {
     #[test]
     fn values_are_checked() {
         let e = refused(Place::Table, &[("topic", "t"), ("format", "xml")]);
-        assert_eq!(e.hint.as_deref(), Some("Valid values are: json."));
+        assert!(e.hint.unwrap().starts_with("Valid values are: json, jsonl, csv,"));
         let e = refused(Place::Column, &[("source", "colour")]);
         assert!(e.hint.unwrap().contains("timestamp"));
     }

@@ -2,9 +2,9 @@
 //! rows over a bounded channel. It calls no PostgreSQL function (design: two stages per worker).
 
 use crate::error::{Error, Result, SqlState};
-use crate::format::{JsonDecoder, headers_json};
+use crate::format::{MessageDecoder, Room, headers_json, width};
 use crate::kafka::{Consumer, Event, PartitionFault, Record, Waker};
-use crate::model::rows::{Decoded, Message, Rows};
+use crate::model::rows::{Message, Rows, Width};
 use crate::pg::eventfd::EventFd;
 use crate::pg::latch;
 use crate::pg::threads::{self, Thread};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::batch::decode_into;
+use super::formats::Formats;
 use super::session::{Needs, Position};
 
 /// A block is handed over when it has this many messages …
@@ -109,6 +109,8 @@ pub struct Reader {
     /// Blocks that have been loaded go back to be filled again: new memory costs a page fault for
     /// each four kilobytes, in all as much as the decoding.
     used: Sender<Rows>,
+    /// A question to a schema registry is not waited for when the reader is dropped.
+    formats: Formats,
     thread: Option<Thread<()>>,
 }
 
@@ -121,7 +123,7 @@ impl Reader {
         mut consumer: Consumer,
         topic: &str,
         positions: &[Position],
-        needs: &Needs,
+        (formats, needs): (&Formats, &Needs),
         budget: usize,
         watch_partitions: bool,
     ) -> Result<Reader> {
@@ -135,8 +137,8 @@ impl Reader {
         let (used, reusable) = bounded(CHANNEL_BLOCKS);
         let work = Work {
             topic: topic.to_owned(),
-            decoder: JsonDecoder::new(&needs.fields),
-            width: needs.fields.len(),
+            decoder: formats.decoder(needs)?,
+            width: width(&needs.sides),
             headers: needs.headers,
             out: Out {
                 sender,
@@ -160,6 +162,7 @@ impl Reader {
             budget,
             wake,
             used,
+            formats: formats.clone(),
             thread: Some(thread),
         })
     }
@@ -227,6 +230,9 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        for registry in self.formats.registries() {
+            registry.close();
+        }
         self.wake_thread();
         self.budget.freed.notify_one();
         // Makes room, so that a thread that waits to hand over a block sees the order.
@@ -277,8 +283,8 @@ impl Out {
 
 struct Work {
     topic: String,
-    decoder: JsonDecoder,
-    width: usize,
+    decoder: MessageDecoder,
+    width: Width,
     headers: bool,
     out: Out,
     orders: Receiver<Order>,
@@ -345,7 +351,14 @@ impl Work {
         let mut headers = vec![];
         let taken = consumer
             .poll(BLOCK_ROWS, POLL, &mut |event| match event {
-                Event::Message(record) => self.push(&record, &mut headers, &mut blocks),
+                // What cannot be decoded now for another reason than the message's ends the reading;
+                // what follows it may not overtake it.
+                Event::Message(_) if failure.is_some() => {}
+                Event::Message(record) => {
+                    if let Err(error) = self.push(&record, &mut headers, &mut blocks) {
+                        failure = Some(Failure::Other(error));
+                    }
+                }
                 Event::Eof { partition, offset } => ends.push((partition, offset)),
                 Event::PartitionError { partition, fault, text } => {
                     failure = Some(partition_failure(&self.topic, partition, fault, &text));
@@ -380,7 +393,15 @@ impl Work {
     }
 
     /// Decodes a message into the last block, or into a new one when that is full.
-    fn push(&mut self, record: &Record<'_>, headers: &mut Vec<u8>, blocks: &mut Vec<Rows>) {
+    ///
+    /// # Errors
+    /// What is not the message's fault.
+    fn push(
+        &mut self,
+        record: &Record<'_>,
+        headers: &mut Vec<u8>,
+        blocks: &mut Vec<Rows>,
+    ) -> Result<()> {
         headers.clear();
         if self.headers {
             let mut list = record.headers().peekable();
@@ -396,18 +417,16 @@ impl Work {
             value: record.payload,
             headers: (!headers.is_empty()).then_some(headers.as_slice()),
         };
-        let full = blocks.last().is_none_or(|rows| rows.bytes() >= BLOCK_BYTES);
-        if full
-            || !blocks.last_mut().is_some_and(|rows| decode_into(&mut self.decoder, &message, rows))
+        if let Some(rows) = blocks.last_mut().filter(|rows| rows.bytes() < BLOCK_BYTES)
+            && self.decoder.decode(&message, rows)? == Room::Enough
         {
-            let mut rows = self.block();
-            if !decode_into(&mut self.decoder, &message, &mut rows) {
-                let reason = Decoded::Bad("the wanted fields of the message exceed 2 GiB");
-                // An empty block takes the bare message.
-                let _ = rows.push(&message, reason, &[], &[]);
-            }
-            blocks.push(rows);
+            return Ok(());
         }
+        let mut rows = self.block();
+        // An empty block takes any message.
+        self.decoder.decode(&message, &mut rows)?;
+        blocks.push(rows);
+        Ok(())
     }
 
     fn check_partitions(&mut self, consumer: &Consumer) {

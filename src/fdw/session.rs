@@ -2,8 +2,10 @@
 //! return, which fields they want decoded and which message they handed out last.
 
 use super::batch::Batch;
+use super::columns::Layout;
+use super::formats::Formats;
 use crate::error::{Error, Result, SqlState};
-use crate::format::JsonField;
+use crate::format::Wanted;
 use crate::model::job::TableName;
 use crate::pg::fdw::Table;
 use pgrx::pg_sys::Oid;
@@ -21,8 +23,10 @@ pub struct Running {
     /// Its name in the statement.
     pub source: TableName,
     pub batch: Rc<Batch>,
-    /// What the reader was told to decode.
+    /// What the reader was told to decode, and how.
     pub needs: Rc<Needs>,
+    pub layout: Rc<Layout>,
+    pub formats: Formats,
     pub progress: Rc<Progress>,
 }
 
@@ -40,13 +44,30 @@ impl Progress {
     pub fn suspect(&self) -> Option<usize> {
         if self.exhausted.get() { None } else { self.taken.get().checked_sub(1) }
     }
+
+    /// The next statement reads the batch from its beginning.
+    pub fn begin(&self) {
+        self.taken.set(0);
+        self.exhausted.set(false);
+    }
 }
 
 /// What a statement needs of a message.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
-    pub fields: Vec<JsonField>,
+    /// Of value and key.
+    pub sides: [Wanted; 2],
     pub headers: bool,
+}
+
+impl Needs {
+    /// Adds what another scan needs.
+    pub fn add(&mut self, other: &Needs) {
+        for (own, new) in self.sides.iter_mut().zip(&other.sides) {
+            own.add(new);
+        }
+        self.headers |= other.headers;
+    }
 }
 
 enum State {
@@ -93,7 +114,7 @@ pub fn probe<R>(relid: Oid, explain: impl FnOnce() -> R) -> (R, Needs) {
 ///
 /// Errors: 40001 when another table has taken the place of the one that the batch was read for, or
 /// the scan wants what the reader has not kept. A new session of the worker mends that.
-pub fn running(table: &Table, headers: bool) -> Result<Option<Running>> {
+pub fn running(table: &Table, layout: &Layout, headers: bool) -> Result<Option<Running>> {
     let changed = |what: &str| {
         Err(Error::new(
             SqlState::SERIALIZATION_FAILURE,
@@ -103,7 +124,8 @@ pub fn running(table: &Table, headers: bool) -> Result<Option<Running>> {
     };
     STATE.with(|s| match &*s.borrow() {
         State::Running(running) if running.relid == table.relid => {
-            if headers && !running.needs.headers {
+            let other_layout = !layout.is_by_name() && *layout != *running.layout;
+            if (headers && !running.needs.headers) || other_layout {
                 return changed("the columns of the foreign table have changed");
             }
             Ok(Some(running.clone()))
@@ -118,17 +140,12 @@ pub fn running(table: &Table, headers: bool) -> Result<Option<Running>> {
 }
 
 /// Called by a scan that is only being explained.
-pub fn note_needs(relid: Oid, fields: &[JsonField], headers: bool) {
+pub fn note_needs(relid: Oid, needs: &Needs) {
     STATE.with(|s| {
-        if let State::Probing(probed, needs) = &mut *s.borrow_mut()
+        if let State::Probing(probed, known) = &mut *s.borrow_mut()
             && *probed == relid
         {
-            needs.headers |= headers;
-            for field in fields {
-                if !needs.fields.contains(field) {
-                    needs.fields.push(field.clone());
-                }
-            }
+            known.add(needs);
         }
     });
 }

@@ -1,26 +1,23 @@
 //! A foreign table as a place in Kafka: topic, brokers, client properties.
 
+use super::options;
 use crate::error::{Error, Result, SqlState};
 use crate::gucs;
 use crate::kafka::Properties;
+use crate::model::job::Fallback;
+use crate::model::partitions::Partitions;
 use crate::pg::fdw::Table;
 use pgrx::pg_sys::Oid;
 
 /// The name of the foreign data wrapper that `CREATE EXTENSION` makes.
 pub const WRAPPER: &str = "gpss";
 
-/// What to do when the wanted offset is no longer on the broker (GPSS: FALLBACK_OFFSET).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    Earliest,
-    Latest,
-}
-
 /// The Kafka side of a foreign table.
 #[derive(Clone, Debug)]
 pub struct KafkaSource {
     pub topic: String,
-    pub format: String,
+    /// None: all.
+    pub partitions: Option<Partitions>,
     pub fallback: Option<Fallback>,
 }
 
@@ -35,12 +32,8 @@ impl KafkaSource {
         })?;
         Ok(KafkaSource {
             topic: topic.to_owned(),
-            format: table.option("format").unwrap_or("json").to_owned(),
-            fallback: match table.option("fallback_offset") {
-                Some("earliest") => Some(Fallback::Earliest),
-                Some("latest") => Some(Fallback::Latest),
-                _ => None,
-            },
+            partitions: table.option("partitions").and_then(Partitions::parse),
+            fallback: table.option("fallback_offset").and_then(Fallback::by_name),
         })
     }
 }
@@ -65,11 +58,12 @@ pub fn properties(table: &Table, user: Oid) -> Result<Properties> {
     for (name, value) in &table.server_options {
         if name == "brokers" {
             brokers = value;
-        } else {
+        } else if !options::is_own(name) {
             pairs.push((name.clone(), value.clone()));
         }
     }
-    pairs.extend(Table::user_mapping(table.server, user));
+    let mapping = Table::user_mapping(table.server, user);
+    pairs.extend(mapping.into_iter().filter(|(name, _)| !options::is_own(name)));
     let queue = u32::try_from(gucs::buffer_bytes() / 1024).unwrap_or(u32::MAX);
     Ok(Properties::new(brokers, &pairs)?.queue_kbytes(queue))
 }

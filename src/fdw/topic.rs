@@ -1,13 +1,14 @@
 //! A scan outside a job: reads the asked ranges of the topic up to the end as it stood when the
 //! scan began, then stops. Nothing is remembered; no offset moves.
 
+use super::formats::Formats;
 use super::reader::{Failure, Input, Reader};
 use super::session::{Needs, Position};
-use super::source;
+use super::source::{self, KafkaSource};
 use crate::error::{Error, Result, SqlState};
-use crate::format::JsonField;
 use crate::gucs;
 use crate::kafka::Consumer;
+use crate::model::partitions::Partitions;
 use crate::model::rows::{Row, Rows};
 use crate::pg::fdw::{Bound, RangeOp, RowWriter, Table};
 use crate::pg::signals;
@@ -25,6 +26,8 @@ const WAIT: Duration = Duration::from_millis(1000);
 pub struct TopicScan {
     table: Table,
     topic: String,
+    /// The table's choice of partitions.
+    partitions: Option<Partitions>,
     user: Oid,
     needs: Needs,
     limits: Limits,
@@ -37,18 +40,13 @@ pub struct TopicScan {
 }
 
 impl TopicScan {
-    pub fn new(
-        table: &Table,
-        topic: &str,
-        user: Oid,
-        fields: &[JsonField],
-        headers: bool,
-    ) -> TopicScan {
+    pub fn new(table: &Table, source: &KafkaSource, user: Oid, needs: Needs) -> TopicScan {
         TopicScan {
             table: table.clone(),
-            topic: topic.to_owned(),
+            topic: source.topic.clone(),
+            partitions: source.partitions.clone(),
             user,
-            needs: Needs { fields: fields.to_vec(), headers },
+            needs,
             limits: Limits::default(),
             ranges: None,
             reader: None,
@@ -130,6 +128,7 @@ impl TopicScan {
         let consumer = Consumer::open(&properties)?;
         if self.ranges.is_none() {
             self.limits = self.limits(bounds);
+            self.limits.chosen = self.partitions.clone();
             let ranges = resolve(&consumer, &self.topic, &self.limits);
             signals::check_for_interrupts();
             self.ranges = Some(ranges?);
@@ -141,8 +140,9 @@ impl TopicScan {
             return Ok(());
         }
         let budget = gucs::buffer_bytes();
-        self.reader =
-            Some(Reader::start(consumer, &self.topic, &starts, &self.needs, budget, false)?);
+        let formats = Formats::of(&self.table, self.user)?;
+        let decoding = (&formats, &self.needs);
+        self.reader = Some(Reader::start(consumer, &self.topic, &starts, decoding, budget, false)?);
         Ok(())
     }
 
@@ -165,6 +165,7 @@ impl TopicScan {
 /// What the bounds of a scan leave to be read. They are hints: the executor checks each row again.
 #[derive(Debug)]
 struct Limits {
+    chosen: Option<Partitions>,
     partitions: Vec<Bound>,
     offsets: Vec<Bound>,
     from: i64,
@@ -176,7 +177,14 @@ struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { partitions: vec![], offsets: vec![], from: 0, to: i64::MAX, since: None }
+        Limits {
+            chosen: None,
+            partitions: vec![],
+            offsets: vec![],
+            from: 0,
+            to: i64::MAX,
+            since: None,
+        }
     }
 }
 
@@ -213,7 +221,8 @@ impl Limits {
     }
 
     fn wants_partition(&self, partition: i32) -> bool {
-        self.partitions.iter().all(|bound| bound.admits(partition.into()))
+        self.chosen.as_ref().is_none_or(|chosen| chosen.contains(partition))
+            && self.partitions.iter().all(|bound| bound.admits(partition.into()))
     }
 
     /// Whether the executor could want this message: what it would refuse by its place is not

@@ -16,12 +16,121 @@ pub struct Mapping {
     pub expression: String,
 }
 
-/// How rows go into the target (GPSS: MODE). Update and merge are not built yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How rows go into the target (GPSS: MODE).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     #[default]
     Insert,
+    /// Sets columns of the rows that match; inserts none.
+    Update(Matching),
+    /// As update, and inserts rows that match none.
+    Merge(Matching),
+}
+
+impl Mode {
+    /// The name that users write.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Mode::Insert => "insert",
+            Mode::Update(_) => "update",
+            Mode::Merge(_) => "merge",
+        }
+    }
+}
+
+/// Which rows of the target a row of the input is about, and what becomes of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matching {
+    /// Target columns compared for equality (GPSS: MATCH_COLUMNS).
+    pub match_columns: Vec<String>,
+    /// Of input rows that match alike, the one with the largest values counts (GPSS: ORDER_COLUMNS).
+    pub order_columns: Vec<String>,
+    /// Target columns that are overwritten (GPSS: UPDATE_COLUMNS).
+    pub update_columns: Vec<String>,
+    /// SQL condition of the update (GPSS: UPDATE_CONDITION).
+    pub update_condition: Option<String>,
+    /// SQL condition under which a matched row is deleted; merge only (GPSS: DELETE_CONDITION).
+    pub delete_condition: Option<String>,
+}
+
+/// An SQL function `(anyelement, json)` in the place of a mapping: it is given a row of the target's
+/// type made of the source's columns, and returns the row that is written (GPSS: TRANSFORMER).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transformer {
+    /// The function's name, perhaps with its schema, as the user wrote it.
+    pub function: String,
+    /// Its second argument.
+    pub properties: serde_json::Map<String, serde_json::Value>,
+    /// Target columns that are written; empty: all.
+    pub columns: Vec<String>,
+}
+
+/// One table that a job loads into; `T` is how the table is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Output<T = TableName> {
+    pub target: T,
+    #[serde(default)]
+    pub mode: Mode,
+    /// None: source columns fill the target columns of the same name.
+    pub mapping: Option<Vec<Mapping>>,
+    /// Instead of a mapping.
+    #[serde(default)]
+    pub transformer: Option<Transformer>,
+    /// SQL condition over the source's columns; rows for which it is not true do not go into this
+    /// table (GPSS: FILTER of OUTPUT).
+    #[serde(default)]
+    pub filter: Option<String>,
+}
+
+impl<T> Output<T> {
+    /// The same for a table that is known otherwise.
+    pub fn with_target<U>(self, target: U) -> Output<U> {
+        let Output { mode, mapping, transformer, filter, .. } = self;
+        Output { target, mode, mapping, transformer, filter }
+    }
+}
+
+/// SQL around the batches (GPSS: TASK).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Before the job begins to read (GPSS: PREPARE_SQL).
+    pub prepare: Option<String>,
+    /// In the transaction of each `batch_interval`-th batch (GPSS: POST_BATCH_SQL).
+    pub post_batch: Option<String>,
+    /// In batches; 0: never (GPSS: BATCH_INTERVAL).
+    pub batch_interval: u64,
+    /// When the job has ended, however (GPSS: TEARDOWN_SQL).
+    pub teardown: Option<String>,
+}
+
+/// When a job runs (GPSS: SCHEDULE).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Milliseconds between attempts after a failure; None: exponential backoff.
+    pub retry_interval_ms: Option<u64>,
+    /// Attempts after a failure of any kind; None or negative: for ever, but for failures that only
+    /// the user can mend when None.
+    pub max_retries: Option<i64>,
+    /// Milliseconds after which a run stops.
+    pub running_duration_ms: Option<u64>,
+    /// Milliseconds from such a stop to the next start; None: it is not started again.
+    pub auto_stop_restart_interval_ms: Option<u64>,
+    /// Such starts at most; negative: without end.
+    pub max_restart_times: i64,
+    /// Seconds after midnight from which on, each day, the job stops when it has read to the end.
+    pub quit_at_eof_after: Option<u32>,
+}
+
+/// A program that is run on the server when a job fails or stops (GPSS: ALERT).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// For `/bin/sh -c`.
+    pub command: String,
+    /// None: the data directory.
+    pub workdir: Option<String>,
+    /// Milliseconds after which it is killed; None: it may take its time.
+    pub timeout_ms: Option<u64>,
 }
 
 /// When a batch with too many rejected messages fails (GPSS: ERROR_LIMIT); counted per batch.
@@ -64,6 +173,33 @@ pub struct Commit {
     pub minimal_interval_ms: u64,
 }
 
+/// What to do when the wanted offset is no longer on the broker (GPSS: FALLBACK_OFFSET).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    Earliest,
+    Latest,
+}
+
+impl Fallback {
+    pub const NAMES: [&str; 2] = ["earliest", "latest"];
+
+    pub fn by_name(name: &str) -> Option<Fallback> {
+        match name {
+            "earliest" => Some(Fallback::Earliest),
+            "latest" => Some(Fallback::Latest),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Fallback::Earliest => "earliest",
+            Fallback::Latest => "latest",
+        }
+    }
+}
+
 /// Where a job came from; decides whose position it may continue (GPSS: same topic, same table).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,12 +218,10 @@ pub struct JobSpec {
     pub source: TableName,
     /// The topic behind it when the job was submitted.
     pub topic: String,
-    pub target: TableName,
-    #[serde(default)]
-    pub mode: Mode,
-    /// None: source columns fill the target columns of the same name.
-    pub mapping: Option<Vec<Mapping>>,
-    /// SQL condition over the source's columns; rows for which it is not true are not loaded (GPSS: FILTER).
+    /// At least one; all are written in the batch's transaction.
+    pub outputs: Vec<Output>,
+    /// SQL condition over the source's columns; rows for which it is not true are not loaded (GPSS:
+    /// FILTER of INPUT).
     pub filter: Option<String>,
     /// None: rejected messages are recorded without limit.
     pub error_limit: Option<ErrorLimit>,
@@ -96,6 +230,12 @@ pub struct JobSpec {
     pub search_path: String,
     /// Worker processes at most; never more than partitions.
     pub workers: u32,
+    #[serde(default)]
+    pub task: Task,
+    #[serde(default)]
+    pub schedule: Schedule,
+    #[serde(default)]
+    pub alert: Option<Alert>,
 }
 
 impl Commit {

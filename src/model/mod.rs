@@ -3,9 +3,12 @@
 pub mod assign;
 pub mod backoff;
 pub mod config;
+pub mod content;
 pub mod job;
+pub mod partitions;
 pub mod reset;
 pub mod rows;
+pub mod schedule;
 pub mod state;
 pub mod statement;
 pub mod suggest;

@@ -1,6 +1,6 @@
 //! SQL text: quoting, and the one statement that loads a batch.
 
-use super::job::{JobSpec, Mapping, TableName};
+use super::job::{JobSpec, Mapping, Mode, Output, TableName, Transformer};
 use super::suggest;
 use crate::error::{Error, Result, SqlState};
 use std::collections::HashSet;
@@ -25,34 +25,110 @@ pub fn qualified(table: &TableName) -> String {
     format!("{}.{}", quote_ident(&table.schema), quote_ident(&table.name))
 }
 
-/// The statement that loads a batch: `INSERT INTO target (…) SELECT … FROM source [WHERE …]`.
+/// A column of a target table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetColumn {
+    pub name: String,
+    /// As SQL names it, with its modifier.
+    pub type_name: String,
+    /// Computed by the table: nothing may be inserted into it.
+    pub generated: bool,
+}
+
+/// The statement that loads a batch into one table: `INSERT INTO target (…) SELECT … FROM source
+/// [WHERE …]`.
 ///
 /// `source_columns` and `target_columns` are the tables' columns as they are now, in their order.
-/// Expressions and the filter are the user's SQL and go in as they stand, in parentheses.
+/// Expressions and filters are the user's SQL and go in as they stand, in parentheses.
 ///
 /// # Errors
 /// `UNDEFINED_COLUMN`: a mapped column that the target lacks, or, without a mapping, no column of
 /// the same name on both sides. `SYNTAX_ERROR`: a column that is mapped twice, or SQL that
-/// `check_fragment` refuses.
+/// `check_fragment` refuses. `FEATURE_NOT_SUPPORTED`: another mode than insert.
 pub fn insert_statement(
     spec: &JobSpec,
+    output: &Output,
     source_columns: &[String],
-    target_columns: &[String],
+    target_columns: &[TargetColumn],
 ) -> Result<String> {
-    let (columns, values) = match &spec.mapping {
-        Some(mapping) => mapped(mapping, &spec.target, target_columns)?,
-        None => same_names(spec, source_columns, target_columns)?,
-    };
-    let mut sql = format!(
-        "INSERT INTO {} ({})\nSELECT {}\nFROM {}",
-        qualified(&spec.target),
+    let (columns, select) = selection(spec, output, source_columns, target_columns)?;
+    let target = qualified(&output.target);
+    Ok(format!("INSERT INTO {target} ({})\n{select}", columns.join(", ")))
+}
+
+/// The rows that `insert_statement` would insert, each as one JSON object with its columns converted to
+/// the target's types.
+///
+/// # Errors
+/// As `insert_statement`.
+pub fn trial_statement(
+    spec: &JobSpec,
+    output: &Output,
+    source_columns: &[String],
+    target_columns: &[TargetColumn],
+) -> Result<String> {
+    let (columns, select) = selection(spec, output, source_columns, target_columns)?;
+    let typed: Vec<String> = columns
+        .iter()
+        .map(|column| {
+            let known = target_columns.iter().find(|c| quote_ident(&c.name) == *column);
+            let type_name = known.map_or("text", |c| c.type_name.as_str());
+            format!("v.{column}::{type_name}")
+        })
+        .collect();
+    Ok(format!(
+        "SELECT pg_catalog.to_json(r)::pg_catalog.text\nFROM (SELECT {} FROM ({select}) AS v ({})) AS r",
+        typed.join(", "),
         columns.join(", "),
-        values.join(", "),
-        qualified(&spec.source)
-    );
-    if let Some(filter) = &spec.filter {
+    ))
+}
+
+/// The columns that are written, quoted, and the query that gives their values.
+fn selection(
+    spec: &JobSpec,
+    output: &Output,
+    source_columns: &[String],
+    target_columns: &[TargetColumn],
+) -> Result<(Vec<String>, String)> {
+    if output.mode != Mode::Insert {
+        return Err(Error::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("mode \"{}\" is not supported yet", output.mode.name()),
+        )
+        .hint("Use mode insert."));
+    }
+    let from = from(spec, output)?;
+    if let Some(transformer) = &output.transformer {
+        let (columns, row) = transformed(transformer, output, source_columns, target_columns)?;
+        let results: Vec<String> = columns.iter().map(|column| format!("r.{column}")).collect();
+        let properties = serde_json::Value::Object(transformer.properties.clone()).to_string();
+        let select = format!(
+            "SELECT {}\nFROM (SELECT *{from}) AS s\n\
+             CROSS JOIN LATERAL {}(ROW({})::{}, {}::pg_catalog.json) AS r",
+            results.join(", "),
+            function_name(&transformer.function)?,
+            row.join(", "),
+            qualified(&output.target),
+            quote_literal(&properties),
+        );
+        return Ok((columns, select));
+    }
+    let (columns, values) = match &output.mapping {
+        Some(mapping) => mapped(mapping, &output.target, target_columns)?,
+        None => same_names(&output.target, source_columns, target_columns)?,
+    };
+    let select = format!("SELECT {}{from}", values.join(", "));
+    Ok((columns, select))
+}
+
+/// `FROM source [WHERE …]`: the rows that the job's filter and the table's own let pass.
+fn from(spec: &JobSpec, output: &Output) -> Result<String> {
+    let mut sql = format!("\nFROM {}", qualified(&spec.source));
+    for (word, filter) in
+        ["\nWHERE ", "\n  AND "].iter().zip([&spec.filter, &output.filter].into_iter().flatten())
+    {
         check_fragment(filter).map_err(|e| in_place(e, "the filter"))?;
-        sql.push_str("\nWHERE ");
+        sql.push_str(word);
         sql.push_str(&enclosed(filter));
     }
     Ok(sql)
@@ -60,21 +136,93 @@ pub fn insert_statement(
 
 type ColumnsAndValues = (Vec<String>, Vec<String>);
 
-fn mapped(mapping: &[Mapping], target: &TableName, columns: &[String]) -> Result<ColumnsAndValues> {
+/// The written columns, and the function's row: the source column of each target column's name.
+fn transformed(
+    transformer: &Transformer,
+    output: &Output,
+    source: &[String],
+    target: &[TargetColumn],
+) -> Result<ColumnsAndValues> {
+    for column in &transformer.columns {
+        settable(column, &output.target, target, "The transformer names it.")?;
+    }
+    let written = target
+        .iter()
+        .filter(|c| !c.generated)
+        .filter(|c| transformer.columns.is_empty() || transformer.columns.contains(&c.name))
+        .map(|c| quote_ident(&c.name))
+        .collect();
+    let value = |c: &TargetColumn| match source.contains(&c.name) {
+        true => format!("s.{}", quote_ident(&c.name)),
+        false => "NULL".to_owned(),
+    };
+    if !target.iter().any(|c| source.contains(&c.name)) {
+        return Err(nothing_in_common(&output.target, source, target));
+    }
+    Ok((written, target.iter().map(value).collect()))
+}
+
+/// A function's name as the user wrote it, if it is nothing else: `f`, `schema.f`, `"S"."F"`.
+///
+/// # Errors
+/// `SYNTAX_ERROR` for anything else.
+pub fn function_name(text: &str) -> Result<&str> {
+    let name = text.trim();
+    let mut rest = name;
+    loop {
+        let len = match rest.chars().next() {
+            Some('"') => quoted(rest, '"'),
+            Some(c) if is_word_start(c) => Some(rest.find(|c| !is_word(c)).unwrap_or(rest.len())),
+            _ => None,
+        };
+        let after = len.and_then(|len| rest.get(len..));
+        match after {
+            Some("") => return Ok(name),
+            Some(after) if after.starts_with('.') => rest = after.get(1..).unwrap_or_default(),
+            _ => {
+                return Err(Error::new(
+                    SqlState::SYNTAX_ERROR,
+                    format!("\"{name}\" is not the name of a function"),
+                )
+                .hint("Write the name alone, perhaps with its schema: web.tag_row."));
+            }
+        }
+    }
+}
+
+/// Is it a column that may be inserted into?
+fn settable(column: &str, table: &TableName, columns: &[TargetColumn], who: &str) -> Result<()> {
+    match columns.iter().find(|c| c.name == column) {
+        Some(c) if !c.generated => Ok(()),
+        Some(_) => Err(Error::new(
+            SqlState::new("428C9"),
+            format!("column \"{column}\" of table {} is a generated column", qualified(table)),
+        )
+        .detail(who)
+        .hint("The table computes it; leave it out.")),
+        None => {
+            let mut error = Error::new(
+                SqlState::UNDEFINED_COLUMN,
+                format!("column \"{column}\" of table {} does not exist", qualified(table)),
+            )
+            .detail(who);
+            error.hint = suggest::hint(column, columns.iter().map(|c| c.name.as_str()));
+            Err(error)
+        }
+    }
+}
+
+fn mapped(
+    mapping: &[Mapping],
+    target: &TableName,
+    columns: &[TargetColumn],
+) -> Result<ColumnsAndValues> {
     if mapping.is_empty() {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "the mapping names no column"));
     }
     let mut seen = HashSet::new();
     for Mapping { column, expression } in mapping {
-        if !columns.contains(column) {
-            let mut error = Error::new(
-                SqlState::UNDEFINED_COLUMN,
-                format!("column \"{column}\" of table {} does not exist", qualified(target)),
-            )
-            .detail("The mapping names it.");
-            error.hint = suggest::hint(column, columns.iter().map(String::as_str));
-            return Err(error);
-        }
+        settable(column, target, columns, "The mapping names it.")?;
         if !seen.insert(column) {
             let message = format!("column \"{column}\" is mapped more than once");
             return Err(Error::new(SqlState::SYNTAX_ERROR, message));
@@ -85,25 +233,32 @@ fn mapped(mapping: &[Mapping], target: &TableName, columns: &[String]) -> Result
     Ok(mapping.iter().map(|m| (quote_ident(&m.column), enclosed(&m.expression))).unzip())
 }
 
-fn same_names(spec: &JobSpec, source: &[String], target: &[String]) -> Result<ColumnsAndValues> {
-    let common: Vec<String> =
-        target.iter().filter(|c| source.contains(c)).map(|c| quote_ident(c)).collect();
+fn same_names(
+    table: &TableName,
+    source: &[String],
+    target: &[TargetColumn],
+) -> Result<ColumnsAndValues> {
+    let settable = target.iter().filter(|c| !c.generated && source.contains(&c.name));
+    let common: Vec<String> = settable.map(|c| quote_ident(&c.name)).collect();
     if common.is_empty() {
-        return Err(Error::new(
-            SqlState::UNDEFINED_COLUMN,
-            format!(
-                "no column of table {} has the name of a source column",
-                qualified(&spec.target)
-            ),
-        )
-        .detail(format!(
-            "Source columns: {}. Target columns: {}.",
-            source.join(", "),
-            target.join(", ")
-        ))
-        .hint("Give a mapping from target columns to expressions over the source columns."));
+        return Err(nothing_in_common(table, source, target));
     }
     Ok((common.clone(), common))
+}
+
+fn nothing_in_common(table: &TableName, source: &[String], target: &[TargetColumn]) -> Error {
+    let settable = target.iter().filter(|c| !c.generated);
+    let target: Vec<&str> = settable.map(|c| c.name.as_str()).collect();
+    Error::new(
+        SqlState::UNDEFINED_COLUMN,
+        format!("no column of table {} has the name of a source column", qualified(table)),
+    )
+    .detail(format!(
+        "Source columns: {}. Target columns: {}.",
+        source.join(", "),
+        target.join(", ")
+    ))
+    .hint("Give a mapping from target columns to expressions over the source columns.")
 }
 
 /// The line break ends a `--` comment at the fragment's end, which would swallow the parenthesis.
@@ -126,6 +281,18 @@ fn in_place(mut error: Error, place: &str) -> Error {
 /// # Errors
 /// `SYNTAX_ERROR` with what is wrong; the fragment itself is not repeated.
 pub fn check_fragment(sql: &str) -> Result<()> {
+    check(sql, false)
+}
+
+/// `check_fragment` for SQL that is run by itself: statements, separated by semicolons.
+///
+/// # Errors
+/// As `check_fragment`, but for the semicolons.
+pub fn check_statements(sql: &str) -> Result<()> {
+    check(sql, true)
+}
+
+fn check(sql: &str, semicolons: bool) -> Result<()> {
     let refuse = |what: &str| Err(Error::new(SqlState::SYNTAX_ERROR, what));
     let mut rest = sql;
     let mut depth = 0usize;
@@ -134,6 +301,7 @@ pub fn check_fragment(sql: &str) -> Result<()> {
         let Some(token) = Token::first(rest) else {
             return refuse("unterminated quote or comment");
         };
+        let semicolon = rest.starts_with(';');
         rest = rest.get(token.len..).unwrap_or_default();
         match token.kind {
             Kind::End if depth > 0 => return refuse("unclosed parenthesis"),
@@ -145,6 +313,7 @@ pub fn check_fragment(sql: &str) -> Result<()> {
                 Some(outer) => depth = outer,
                 None => return refuse("closing parenthesis without an opening one"),
             },
+            Kind::Forbidden if semicolon && semicolons => continue,
             Kind::Forbidden => return refuse("semicolon outside of quotes, or zero byte"),
             Kind::Other => {}
         }
@@ -305,7 +474,7 @@ fn block_comment(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::job::{Commit, Mode, Origin};
+    use super::super::job::{Commit, Origin};
     use super::*;
     use proptest::prelude::*;
 
@@ -319,15 +488,32 @@ mod tests {
             origin: Origin::Config,
             source: table("gpss", "f\"1"),
             topic: "t".into(),
-            target: table("public", "orders"),
-            mode: Mode::Insert,
-            mapping: mapping.map(|m| m.iter().map(one).collect()),
+            outputs: vec![Output {
+                target: table("public", "orders"),
+                mode: Mode::Insert,
+                mapping: mapping.map(|m| m.iter().map(one).collect()),
+                transformer: None,
+                filter: None,
+            }],
             filter: filter.map(Into::into),
             error_limit: None,
             commit: Commit::default(),
             search_path: String::new(),
             workers: 1,
+            task: Default::default(),
+            schedule: Default::default(),
+            alert: None,
         }
+    }
+
+    fn insert(spec: &JobSpec, source: &[&str], target: &[&str]) -> Result<String> {
+        let column = |n: &&str| TargetColumn {
+            name: (*n).into(),
+            type_name: "text".into(),
+            generated: n.starts_with("gen"),
+        };
+        let target: Vec<TargetColumn> = target.iter().map(column).collect();
+        insert_statement(spec, &spec.outputs[0], &names(source), &target)
     }
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -346,7 +532,7 @@ mod tests {
         let spec =
             spec(Some(&[("id", "(j->>'id')::int -- key"), ("n", "1")]), Some("j is not null"));
         assert_eq!(
-            insert_statement(&spec, &names(&["j"]), &names(&["n", "id"])).unwrap(),
+            insert(&spec, &["j"], &["n", "id"]).unwrap(),
             "INSERT INTO \"public\".\"orders\" (\"id\", \"n\")\n\
              SELECT ((j->>'id')::int -- key\n), (1\n)\n\
              FROM \"gpss\".\"f\"\"1\"\n\
@@ -356,23 +542,21 @@ mod tests {
 
     #[test]
     fn without_a_mapping_the_same_names_in_the_targets_order() {
-        let sql =
-            insert_statement(&spec(None, None), &names(&["b", "a", "x"]), &names(&["a", "b"]));
+        let sql = insert(&spec(None, None), &["b", "a", "x"], &["a", "gen", "b"]);
         assert_eq!(
             sql.unwrap(),
             "INSERT INTO \"public\".\"orders\" (\"a\", \"b\")\nSELECT \"a\", \"b\"\n\
              FROM \"gpss\".\"f\"\"1\""
         );
-        let error = insert_statement(&spec(None, None), &names(&["value"]), &names(&["a", "b"]))
-            .unwrap_err();
+        let error = insert(&spec(None, None), &["value"], &["a", "b"]).unwrap_err();
         assert_eq!(error.sqlstate, SqlState::UNDEFINED_COLUMN);
         assert_eq!(error.detail.unwrap(), "Source columns: value. Target columns: a, b.");
     }
 
     #[test]
     fn columns_that_do_not_fit_are_refused() {
-        let target = names(&["package_name", "id"]);
-        let build = |m: &[(&str, &str)]| insert_statement(&spec(Some(m), None), &[], &target);
+        let target = ["package_name", "id", "gen"];
+        let build = |m: &[(&str, &str)]| insert(&spec(Some(m), None), &[], &target);
         let error = build(&[("pakage_name", "1")]).unwrap_err();
         assert_eq!(error.sqlstate, SqlState::UNDEFINED_COLUMN);
         assert_eq!(error.hint.unwrap(), "Perhaps you meant \"package_name\".");
@@ -382,7 +566,37 @@ mod tests {
         let error = build(&[("id", "(j->>'id'")]).unwrap_err();
         assert_eq!(error.message, "unclosed parenthesis in the expression for column \"id\"");
         let filter = spec(Some(&[("id", "1")]), Some("true); drop table x; --"));
-        assert!(insert_statement(&filter, &[], &target).is_err());
+        assert!(insert(&filter, &[], &target).is_err());
+        let error = build(&[("gen", "1")]).unwrap_err();
+        assert_eq!(
+            error.message,
+            "column \"gen\" of table \"public\".\"orders\" is a generated column"
+        );
+    }
+
+    #[test]
+    fn both_filters_and_a_transformer() {
+        let mut spec = spec(None, Some("a > 1"));
+        let output = spec.outputs.first_mut().unwrap();
+        output.filter = Some("b".into());
+        output.transformer = Some(Transformer {
+            function: "web.tag_row".into(),
+            properties: serde_json::from_str(r#"{"tag": "it's", "add": 5}"#).unwrap(),
+            columns: vec!["b".into()],
+        });
+        assert_eq!(
+            insert(&spec, &["a", "b"], &["b", "gen", "c"]).unwrap(),
+            "INSERT INTO \"public\".\"orders\" (\"b\")\nSELECT r.\"b\"\n\
+             FROM (SELECT *\nFROM \"gpss\".\"f\"\"1\"\nWHERE (a > 1\n)\n  AND (b\n)) AS s\n\
+             CROSS JOIN LATERAL web.tag_row(ROW(s.\"b\", NULL, NULL)::\"public\".\"orders\", \
+             '{\"add\":5,\"tag\":\"it''s\"}'::pg_catalog.json) AS r"
+        );
+        for name in ["f", "s.f", "\"S\".\"f g\"", " f "] {
+            assert!(function_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "f()", "f(", "s.", ".f", "f g", "\"f", "f; drop", "1f", "\"a\"b"] {
+            assert!(function_name(name).is_err(), "{name}");
+        }
     }
 
     #[test]
@@ -446,6 +660,16 @@ mod tests {
         ] {
             let error = check_fragment(sql).expect_err(sql);
             assert_eq!(error.sqlstate, SqlState::SYNTAX_ERROR);
+        }
+    }
+
+    #[test]
+    fn statements_may_be_separated() {
+        for sql in ["select f()", "select f();", "select 1; select ';)' ;; -- end", "do $$ ); $$"] {
+            assert_eq!(check_statements(sql), Ok(()), "{sql}");
+        }
+        for sql in ["", ";", " ; -- nothing", "select (1; select 2", "select ')", "1)", "a\0"] {
+            assert!(check_statements(sql).is_err(), "{sql}");
         }
     }
 

@@ -76,6 +76,31 @@ pub(super) unsafe fn check_as_user(node: *mut pg_sys::ForeignScanState) -> pg_sy
 /// # Safety
 /// `descriptor` is live and has that attribute.
 pub(super) unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, index: usize) -> ColumnType {
+    // SAFETY: by the contract.
+    unsafe {
+        let attribute = attribute(descriptor, index);
+        ColumnType { oid: (*attribute).atttypid, typmod: (*attribute).atttypmod }
+    }
+}
+
+/// The name of an attribute.
+///
+/// # Safety
+/// As `attribute_type`.
+pub(super) unsafe fn attribute_name(descriptor: pg_sys::TupleDesc, index: usize) -> String {
+    // SAFETY: name.h: a NameData is NUL-terminated.
+    unsafe {
+        let name = (*attribute(descriptor, index)).attname.data.as_ptr();
+        std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
+/// # Safety
+/// As `attribute_type`.
+unsafe fn attribute(
+    descriptor: pg_sys::TupleDesc,
+    index: usize,
+) -> *const pg_sys::FormData_pg_attribute {
     // SAFETY: tupdesc.h: by the contract; 18 has the full attributes behind the compact ones.
     unsafe {
         #[cfg(not(feature = "pg18"))]
@@ -86,7 +111,7 @@ pub(super) unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, index: usize)
             let full = compact.add((*descriptor).natts as usize);
             full.cast::<pg_sys::FormData_pg_attribute>().add(index)
         };
-        ColumnType { oid: (*attribute).atttypid, typmod: (*attribute).atttypmod }
+        attribute
     }
 }
 

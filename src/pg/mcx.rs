@@ -80,9 +80,14 @@ pub(super) fn reset_turn() {
     }
 }
 
+/// A child that ends with its parent at the latest.
+///
 /// # Safety
 /// `parent` is a live memory context.
-unsafe fn create(parent: pg_sys::MemoryContext, name: &'static CStr) -> pg_sys::MemoryContext {
+pub(super) unsafe fn create(
+    parent: pg_sys::MemoryContext,
+    name: &'static CStr,
+) -> pg_sys::MemoryContext {
     // SAFETY: by the contract; sizes are ALLOCSET_DEFAULT_SIZES of memutils.h.
     unsafe {
         pg_sys::AllocSetContextCreateExtended(

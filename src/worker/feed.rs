@@ -25,6 +25,8 @@ pub enum EndReason {
     Eof,
     /// No message, but the end has moved over offsets that carry none (transaction markers).
     Gap,
+    /// RUNNING_DURATION is over.
+    Duration,
 }
 
 impl EndReason {
@@ -35,6 +37,7 @@ impl EndReason {
             EndReason::Interval => "interval",
             EndReason::Eof => "eof",
             EndReason::Gap => "gap",
+            EndReason::Duration => "running_duration",
         }
     }
 }
@@ -45,6 +48,10 @@ pub struct Limits {
     pub messages: usize,
     pub bytes: usize,
     pub interval: Duration,
+    /// When the session ends: the last batch is closed then.
+    pub until: Option<Instant>,
+    /// When to ask whether the session shall end at the topic's end.
+    pub ask: Option<Instant>,
 }
 
 /// A closed batch: its messages and what it does to the offsets.
@@ -66,6 +73,10 @@ pub enum Next {
     Finished,
     /// The process was told to stop.
     Stopped,
+    /// `Limits::until` has come, and everything taken before is committed.
+    TimeUp,
+    /// `Limits::ask` has come, and no end is known.
+    Ask,
     /// The topic has these partitions now.
     Partitions(Vec<i32>),
     /// The brokers cannot be reached; librdkafka goes on trying.
@@ -79,6 +90,10 @@ pub enum Next {
 /// The longest wait without any event: only a safety net, events wake the process.
 const IDLE: Duration = Duration::from_secs(60);
 
+fn has_come(at: Option<Instant>) -> bool {
+    at.is_some_and(|at| Instant::now() >= at)
+}
+
 /// A reader and the batch that is being collected from it.
 pub struct Feed {
     reader: Reader,
@@ -91,7 +106,7 @@ pub struct Feed {
     /// Next to read after the batch being collected.
     next: Offsets,
     high: Offsets,
-    /// With quit_at_eof: where to end.
+    /// Where to end, when the session shall end at the topic's end.
     ends: Option<Offsets>,
 }
 
@@ -116,6 +131,16 @@ impl Feed {
         self.reader.add(positions.iter().map(|(p, o)| (*p, *o)).collect());
     }
 
+    /// The partitions that are read.
+    pub fn partitions(&self) -> Vec<i32> {
+        self.next.keys().copied().collect()
+    }
+
+    /// From now on the session ends when these offsets are reached.
+    pub fn end_at(&mut self, ends: Offsets) {
+        self.ends = Some(ends);
+    }
+
     /// Which partitions are read.
     pub fn knows(&self, partition: i32) -> bool {
         self.next.contains_key(&partition)
@@ -126,6 +151,17 @@ impl Feed {
         loop {
             if signals::stop_requested() {
                 return Ok(Next::Stopped);
+            }
+            if has_come(limits.until) {
+                let moved = self.next != self.stored;
+                return Ok(if moved {
+                    Next::Load(self.close(EndReason::Duration))
+                } else {
+                    Next::TimeUp
+                });
+            }
+            if self.ends.is_none() && has_come(limits.ask) {
+                return Ok(Next::Ask);
             }
             self.fill(limits);
             if let Some(reason) = self.full(limits) {
@@ -175,6 +211,10 @@ impl Feed {
 
     fn wait(&self, limits: Limits) {
         let left = self.started.map_or(IDLE, |at| limits.interval.saturating_sub(at.elapsed()));
+        let ask = limits.ask.filter(|_| self.ends.is_none());
+        let times = [limits.until, ask].into_iter().flatten();
+        let left =
+            times.map(|at| at.saturating_duration_since(Instant::now())).fold(left, Ord::min);
         self.reader.wait(left);
         if !signals::stop_requested() {
             signals::check_for_interrupts();

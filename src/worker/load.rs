@@ -7,12 +7,15 @@ use crate::catalog::errors::{self, Reject};
 use crate::catalog::jobs::Job;
 use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
+use crate::fdw::columns::Layout;
+use crate::fdw::formats::Formats;
 use crate::fdw::session::{self, Needs, Progress, Running};
 use crate::gucs;
 use crate::model::job::ErrorLimit;
 use crate::model::job::TableName;
 use crate::model::rows::{Row, Verdict};
 use crate::pg::fdw::{Table, relation_columns};
+use crate::pg::signals;
 use crate::pg::spi::{self, Plan};
 use crate::pg::subtx::subtx;
 use crate::pg::tx::{Tx, tx};
@@ -23,56 +26,92 @@ use std::ffi::CString;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// A job's statement, prepared once per session.
+/// A job's statements, one for each of its tables, prepared once per session.
 pub struct Statement {
     relid: Oid,
     source: TableName,
-    plan: Plan,
+    plans: Vec<Plan>,
     recorder: Recorder,
-    /// What the reader has to decode for it.
+    /// What the reader has to decode for them, and how.
     pub needs: Rc<Needs>,
+    pub formats: Formats,
+    layout: Rc<Layout>,
 }
 
 impl Statement {
-    /// Builds and prepares the job's statement, and learns from its plan what it needs.
+    /// Builds and prepares the job's statements, and learns from their plans what they need.
     pub fn prepare(tx: &Tx, job: &Job) -> Result<(Statement, Table)> {
         set_search_path(tx, job);
         let relid = relation(tx, &job.spec.source, "foreign table")?;
-        let target = relation(tx, &job.spec.target, "table")?;
         let table = Table::load(relid);
         source::check_wrapper(&table)?;
         let source_columns: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-        let sql =
-            statement::insert_statement(&job.spec, &source_columns, &relation_columns(target))?;
-        let explain = format!("EXPLAIN (VERBOSE, COSTS OFF) {sql}");
-        let (outcome, needs) = session::probe(relid, || spi::exec(tx, &explain, &[]));
-        outcome?;
-        let plan = Plan::prepare(tx, &sql, &[])?;
+        let mut needs = Needs::default();
+        let mut plans = vec![];
+        for output in &job.spec.outputs {
+            let target = relation_columns(relation(tx, &output.target, "table")?);
+            let sql = statement::insert_statement(&job.spec, output, &source_columns, &target)?;
+            let explain = format!("EXPLAIN (VERBOSE, COSTS OFF) {sql}");
+            let (outcome, needed) = session::probe(relid, || spi::exec(tx, &explain, &[]));
+            outcome?;
+            needs.add(&needed);
+            plans.push(Plan::prepare(tx, &sql, &[])?);
+        }
         let recorder = Recorder::prepare(tx)?;
         let source = job.spec.source.clone();
-        Ok((Statement { relid, source, plan, recorder, needs: Rc::new(needs) }, table))
+        let statement = Statement {
+            relid,
+            source,
+            plans,
+            recorder,
+            needs: Rc::new(needs),
+            formats: Formats::of(&table, job.owner)?,
+            layout: Rc::new(Layout::of(&table)?),
+        };
+        Ok((statement, table))
     }
 }
 
 impl Statement {
-    /// Runs over a batch; the number of rows written.
+    /// Runs over a batch, table after table; the number of rows written.
     ///
-    /// Raises: what the statement raises; `progress` then tells how far its scan came.
-    fn run(&self, tx: &Tx, batch: Batch, progress: &Rc<Progress>) -> Result<u64> {
-        self.with_batch(batch, progress, || self.plan.execute(tx, &[]))
+    /// Raises: what a statement raises; `progress` then tells how far its scan came.
+    fn run(&self, tx: &Tx, batch: &Rc<Batch>, progress: &Rc<Progress>) -> Result<u64> {
+        self.each(batch, progress, |plan| plan.execute(tx, &[]))
     }
 
     /// As `run`, but in bulk: an error does not tell which message it is about.
-    fn run_in_bulk(&self, tx: &Tx, batch: Batch) -> Result<u64> {
-        self.with_batch(batch, &Rc::default(), || self.plan.execute_in_bulk(tx))
+    fn run_in_bulk(&self, tx: &Tx, batch: &Rc<Batch>) -> Result<u64> {
+        self.each(batch, &Rc::default(), |plan| plan.execute_in_bulk(tx))
     }
 
-    fn with_batch<R>(&self, batch: Batch, progress: &Rc<Progress>, run: impl FnOnce() -> R) -> R {
+    fn each(
+        &self,
+        batch: &Rc<Batch>,
+        progress: &Rc<Progress>,
+        run: impl Fn(&Plan) -> Result<u64>,
+    ) -> Result<u64> {
+        let mut written = 0;
+        for plan in &self.plans {
+            progress.begin();
+            written += self.with_batch(batch, progress, || run(plan))?;
+        }
+        Ok(written)
+    }
+
+    fn with_batch<R>(
+        &self,
+        batch: &Rc<Batch>,
+        progress: &Rc<Progress>,
+        run: impl FnOnce() -> R,
+    ) -> R {
         let running = Running {
             relid: self.relid,
             source: self.source.clone(),
-            batch: Rc::new(batch),
+            batch: Rc::clone(batch),
             needs: Rc::clone(&self.needs),
+            layout: Rc::clone(&self.layout),
+            formats: self.formats.clone(),
             progress: Rc::clone(progress),
         };
         session::with_batch(running, run)
@@ -80,7 +119,7 @@ impl Statement {
 }
 
 /// For this transaction, as the session had it that submitted the job.
-fn set_search_path(tx: &Tx, job: &Job) {
+pub(super) fn set_search_path(tx: &Tx, job: &Job) {
     let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
     tx.set_local(c"search_path", &path);
     // The check of the expressions' quotes (model::statement) takes this for granted.
@@ -100,19 +139,31 @@ fn relation(tx: &Tx, name: &TableName, kind: &str) -> Result<Oid> {
 }
 
 /// Loads a batch and commits it. Messages that cannot be loaded are recorded with it.
-pub fn load(job: &Job, statement: &Statement, collected: &Collected) -> Result<()> {
-    let batch = &collected.batch;
+///
+/// `after` is run in the batch's transaction when its rows are written, if it has any message; its
+/// error must not read as a message's.
+pub fn load(
+    job: &Job,
+    statement: &Statement,
+    collected: &Collected,
+    after: &dyn Fn(&Tx) -> Result<()>,
+) -> Result<()> {
     let unparsable = unparsable(collected);
     check_error_limit(job, collected, unparsable, &[])?;
     let outcome = transact(job, statement, collected, |tx| {
-        let inserted = statement.run_in_bulk(tx, batch.clone())?;
+        let inserted = statement.run_in_bulk(tx, &Rc::new(collected.batch.clone()))?;
+        after(tx)?;
         Ok((inserted, vec![]))
     });
     match outcome {
         // The good path knows no savepoint; the batch is still here for a second, careful try.
-        Err(error) if may_be_a_messages(&error) => transact(job, statement, collected, |tx| {
-            load_carefully(tx, job, statement, collected, unparsable)
-        }),
+        Err(error) if may_be_a_messages(&error) && !signals::stop_requested() => {
+            transact(job, statement, collected, |tx| {
+                let loaded = load_carefully(tx, job, statement, collected, unparsable)?;
+                after(tx)?;
+                Ok(loaded)
+            })
+        }
         outcome => outcome,
     }
 }
@@ -130,8 +181,8 @@ fn load_carefully(
     spi::exec(tx, "SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     let mut attempt = |range: Range<usize>| {
         let progress = Rc::new(Progress::default());
-        let slice = batch.slice(range.clone());
-        match subtx(tx, || statement.run(tx, slice, &progress)) {
+        let slice = Rc::new(batch.slice(range.clone()));
+        match subtx(tx, || statement.run(tx, &slice, &progress)) {
             Ok(inserted) => Outcome::Loaded(inserted),
             Err(error) => Outcome::Failed {
                 error,

@@ -1,21 +1,24 @@
 //! A loader: the process of one slot of one job. It reads its share of the partitions and loads
-//! batch after batch until it is told to stop, has read to the end, or meets an error that only
-//! the user can mend.
+//! batch after batch until it is told to stop, has read to the end, its time is over, or it meets an
+//! error that only the user can mend.
+
+mod end;
 
 use super::feed::{Feed, Limits, Next};
 use super::load::{self, Statement};
 use super::position::{self, METADATA_TIMEOUT, Wanted};
+use super::task::{self, PostBatch};
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::locks;
 use crate::catalog::processes::LoaderArgs;
 use crate::catalog::runs::{self, Run};
-use crate::error::{Class, Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState};
 use crate::fdw::reader::{Failure, Reader};
-use crate::fdw::source::{self, Fallback, KafkaSource};
+use crate::fdw::source::{self, KafkaSource};
 use crate::gucs;
 use crate::kafka::{Consumer, Properties};
 use crate::model::assign;
-use crate::model::backoff::Backoff;
+use crate::model::schedule::{self, Phase, Retries};
 use crate::model::state::Status;
 use crate::pg::bgworker;
 use crate::pg::lock::{Mode, SessionLock};
@@ -26,11 +29,23 @@ use std::time::{Duration, Instant};
 /// How a session ends without an error.
 enum End {
     Stopped,
-    /// Everything that was there when the run began has been loaded.
+    /// Everything that was there when the run began, or at the time of day at which it was to end,
+    /// has been loaded.
     Finished,
+    /// RUNNING_DURATION is over, for good or for now: the phase decides what comes next.
+    TimeUp,
+    /// RUNNING_DURATION is over for good.
+    Over,
     /// The run has ended (stopped, failed in another slot, or replaced): nothing to do here.
     Obsolete,
 }
+
+/// The server's clock may be set: a long wait for a moment of it is cut into pieces of this length.
+const CLOCK_CHECK: Duration = Duration::from_secs(300);
+/// Less than this may be left of a run whose session has ended by another clock.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
+/// Sessions that lasted so long were healthy: the next failure's wait is short again.
+const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Entry point of the process.
 pub fn main() {
@@ -42,7 +57,15 @@ pub fn main() {
     // workers do could not work.
     bgworker::set_for_process(c"default_transaction_read_only", c"off");
     bgworker::set_for_process(c"default_transaction_isolation", c"read committed");
-    let mut loader = Loader { args, job: None, status: None };
+    let mut loader = Loader {
+        args,
+        job: None,
+        status: None,
+        retries: Retries::default(),
+        post_batch: PostBatch::default(),
+        until: None,
+        time_up: false,
+    };
     if let Err(error) = loader.run()
         && !signals::stop_requested()
     {
@@ -55,6 +78,20 @@ struct Loader {
     job: Option<Job>,
     /// What this process last wrote into gpss.status.
     status: Option<Status>,
+    /// Of this process; a new one counts anew.
+    retries: Retries,
+    post_batch: PostBatch,
+    /// When RUNNING_DURATION is over, as of the last session's beginning.
+    until: Option<Instant>,
+    /// RUNNING_DURATION was over by this process's clock.
+    time_up: bool,
+}
+
+/// A job that is to be worked on, as the catalog has it.
+struct Registered {
+    job: Job,
+    run: Run,
+    positioned: bool,
 }
 
 /// Everything that one connection to the brokers needs.
@@ -64,38 +101,54 @@ struct Prepared {
     positioned: bool,
     statement: Statement,
     properties: Properties,
-    fallback: Option<Fallback>,
+    source: KafkaSource,
 }
 
 impl Loader {
     /// Sessions until one ends for good. An `Err` is one that could not even be recorded.
     fn run(&mut self) -> Result<()> {
         let Some(_locks) = self.lock()? else { return Ok(()) };
-        let mut backoff = Backoff::default();
         loop {
             let begun = Instant::now();
-            let outcome = caught::caught(|| self.session(&mut backoff));
+            let outcome = caught::caught(|| self.session());
             if signals::stop_requested() {
-                signals::forget_cancel();
-                return Ok(());
+                return self.stopped();
             }
             let error = match outcome {
-                Ok(End::Finished) => return self.finish(),
+                Ok(End::Finished) => return self.end(Status::Success, None),
+                Ok(End::Over) => {
+                    return self.end(Status::Stopped, Some("RUNNING_DURATION is over".to_owned()));
+                }
+                Ok(End::TimeUp) => {
+                    self.time_up = true;
+                    continue;
+                }
                 Ok(End::Stopped | End::Obsolete) => return Ok(()),
                 Err(error) => error,
             };
-            match error.class() {
-                Class::Data | Class::Config => return self.fail(&error),
-                Class::Environment | Class::Bug => {}
+            if begun.elapsed() > HEALTHY {
+                self.retries.was_healthy();
             }
-            if begun.elapsed() > Duration::from_secs(60) {
-                backoff.succeeded();
-            }
-            let wait = backoff.failed(super::jitter());
+            let schedule = self.job.as_ref().map(|job| job.spec.schedule).unwrap_or_default();
+            let Some(wait) = self.retries.failed(&schedule, error.class(), super::jitter()) else {
+                return self.fail(&error);
+            };
             self.retry_later(&error, wait);
-            if signals::stop_requested() || !self.sleep(wait)? {
-                return Ok(());
+            if signals::stop_requested() || !self.sleep_within_the_run(wait)? {
+                return self.stopped();
             }
+        }
+    }
+
+    /// Sleeps, but not beyond the end of the run: what comes then is not to wait for a retry.
+    fn sleep_within_the_run(&mut self, wait: Duration) -> Result<bool> {
+        let left = self.until.take().map(|at| at.saturating_duration_since(Instant::now()));
+        match left.filter(|left| !left.is_zero() && *left < wait) {
+            Some(left) => {
+                self.time_up = true;
+                self.sleep(left)
+            }
+            None => self.sleep(wait),
         }
     }
 
@@ -111,29 +164,41 @@ impl Loader {
     }
 
     /// One connection to the brokers, from its positions to whatever ends it.
-    fn session(&mut self, backoff: &mut Backoff) -> Result<End> {
-        let Some(prepared) = self.prepare()? else { return Ok(End::Obsolete) };
-        let Prepared { job, run, positioned, statement, properties, fallback } = prepared;
+    fn session(&mut self) -> Result<End> {
+        let registered = match self.register()? {
+            Ok(registered) => registered,
+            Err(end) => return Ok(end),
+        };
+        let until = self.until;
+        let prepared = self.prepare(registered)?;
+        let Prepared { job, run, positioned, statement, properties, source } = prepared;
         activity::set_application_name(&format!("gpss job {}", job.name));
         activity::running(&format!("gpss job \"{}\": connecting to Kafka", job.name));
         let topic = &job.spec.topic;
         let consumer = Consumer::open(&properties)?;
         let partitions = consumer.partitions(topic, METADATA_TIMEOUT, &signals::stop_requested)?;
         position::check_reset(&run, topic, &partitions)?;
-        let own = self.own(&partitions);
+        let own = self.own(&partitions, &source)?;
         let slot = self.args.slot;
+        let fallback = source.fallback;
         let mut wanted = Wanted { job: &job, run: &run, slot, positioned, fallback };
         let (positions, ends) = position::resolve(&wanted, &consumer, &own)?;
         wanted.positioned = true;
         let ends = run.quit_at_eof.then_some(ends);
         let starts: Vec<_> = positions.iter().map(|(p, o)| (*p, *o)).collect();
         let buffer = gucs::buffer_bytes();
-        let reader = Reader::start(consumer, topic, &starts, &statement.needs, buffer, true)?;
+        let decoding = (&statement.formats, &*statement.needs);
+        let reader = Reader::start(consumer, topic, &starts, decoding, buffer, true)?;
         let mut feed = Feed::new(reader, positions, ends);
         self.set_status(Status::Running, None, None)?;
+        let quit_after = job.spec.schedule.quit_at_eof_after.filter(|_| !run.quit_at_eof);
+        // At once: the time may have come already.
+        let mut ask = quit_after.map(|_| Instant::now());
 
         loop {
             let limits = Limits {
+                until,
+                ask,
                 messages: job
                     .spec
                     .commit
@@ -150,15 +215,41 @@ impl Loader {
                         "gpss job \"{}\": loading {messages} messages",
                         job.name
                     ));
-                    load::load(&job, &statement, &collected)?;
+                    let after = self.post_batch.due(&job.spec.task);
+                    load::load(&job, &statement, &collected, &|tx| match after {
+                        Some(sql) => task::post_batch(tx, sql),
+                        None => Ok(()),
+                    })?;
                     feed.committed(collected);
-                    backoff.succeeded();
+                    if messages > 0 {
+                        self.post_batch.committed();
+                    }
+                    self.retries.succeeded();
                     self.set_status(Status::Running, None, None)?;
                 }
                 Next::Finished => return Ok(End::Finished),
                 Next::Stopped => return Ok(End::Stopped),
+                Next::TimeUp => return Ok(End::TimeUp),
+                Next::Ask => {
+                    let left = match quit_after {
+                        Some(time) => Duration::from_millis(tx(|tx| runs::ms_until(tx, time))?),
+                        None => CLOCK_CHECK,
+                    };
+                    ask = Some(Instant::now() + left.min(CLOCK_CHECK));
+                    if left.is_zero() {
+                        let consumer = Consumer::open(&properties)?;
+                        let ends = position::ends(&consumer, topic, &feed.partitions())?;
+                        consumer.close(METADATA_TIMEOUT);
+                        caught::log(format!(
+                            "gpss job \"{}\" ends when it has read to the end: the time of \
+                             QUIT_AT_EOF_AFTER has come",
+                            job.name
+                        ));
+                        feed.end_at(ends);
+                    }
+                }
                 Next::Partitions(partitions) => {
-                    let mut new = self.own(&partitions);
+                    let mut new = self.own(&partitions, &source)?;
                     new.retain(|partition| !feed.knows(*partition));
                     if !new.is_empty() {
                         let consumer = Consumer::open(&properties)?;
@@ -172,7 +263,8 @@ impl Loader {
                     }
                 }
                 Next::Trouble(error) => {
-                    self.set_status(Status::Retrying, Some(&error), None)?;
+                    let text = super::describe(&error);
+                    self.set_status(Status::Retrying, Some(&text), None)?;
                 }
                 Next::Recovered => self.set_status(Status::Running, None, None)?,
                 Next::Failed(Failure::Other(error)) => return Err(error),
@@ -189,9 +281,10 @@ impl Loader {
         }
     }
 
-    /// Reads the catalog and prepares the statement; None when the run has ended.
-    fn prepare(&mut self) -> Result<Option<Prepared>> {
-        let LoaderArgs { job_id, slot, run_id, owner, .. } = self.args;
+    /// Reads the catalog, and waits while the schedule says so. `Err` holds an end before the
+    /// session has begun.
+    fn register(&mut self) -> Result<Result<Registered, End>> {
+        let LoaderArgs { job_id, slot, run_id, .. } = self.args;
         // In a transaction of its own, so that the views show a worker whose statement fails.
         let registered = tx(|tx| {
             if acl::extension_oid("gpss").is_none() {
@@ -207,26 +300,94 @@ impl Loader {
             let positioned = runs::register_worker(tx, job_id, slot, run_id, pid)?;
             Ok(Some((job, run, positioned)))
         })?;
-        let Some((mut job, run, positioned)) = registered else { return Ok(None) };
+        let Some((job, run, positioned)) = registered else { return Ok(Err(End::Obsolete)) };
         self.job = Some(job.clone());
+        Ok(match self.take_turn(&job)? {
+            None => Ok(Registered { job, run, positioned }),
+            Some(end) => Err(end),
+        })
+    }
+
+    /// Waits out a pause between two runs, and notes when the run is over. An end: there is none.
+    fn take_turn(&mut self, job: &Job) -> Result<Option<End>> {
+        self.until = None;
+        if job.spec.schedule.running_duration_ms.is_none() {
+            return Ok(None);
+        }
+        let LoaderArgs { job_id, run_id, .. } = self.args;
+        let mut paused = false;
+        loop {
+            let age = tx(|tx| runs::age_ms(tx, job_id, run_id))?;
+            let Some(age) = age else { return Ok(Some(End::Obsolete)) };
+            let wait = match schedule::phase(&job.spec.schedule, age) {
+                // The server's clock is a little behind this process's, which ended the session: no
+                // new one for that.
+                Phase::Run { left: Some(left) } if self.time_up && left < CLOCKS_DIFFER => left,
+                Phase::Run { left } => {
+                    self.time_up = false;
+                    self.until = left.and_then(|left| Instant::now().checked_add(left));
+                    return Ok(None);
+                }
+                Phase::Over => return Ok(Some(End::Over)),
+                Phase::Pause { left } => {
+                    if !paused {
+                        let text = "RUNNING_DURATION is over, the job starts again after \
+                                    AUTO_STOP_RESTART_INTERVAL";
+                        self.set_status(Status::Retrying, Some(text), Some(left))?;
+                        activity::idle(&format!("gpss {}: pause", self.name()));
+                        paused = true;
+                    }
+                    left.min(CLOCK_CHECK)
+                }
+            };
+            if !self.sleep(wait)? {
+                return Ok(Some(End::Stopped));
+            }
+        }
+    }
+
+    /// Runs PREPARE_SQL and prepares the job's statements.
+    fn prepare(&mut self, registered: Registered) -> Result<Prepared> {
+        let Registered { mut job, run, positioned, .. } = registered;
+        let owner = self.args.owner;
+        if job.spec.task.prepare.is_some() {
+            activity::running(&format!("gpss job \"{}\": PREPARE_SQL", job.name));
+            task::prepare(&mut job)?;
+            self.job = Some(job.clone());
+        }
         tx(|tx| {
             let (statement, table) = Statement::prepare(tx, &job)?;
             let source = KafkaSource::of(&table)?;
-            job.spec.topic = source.topic;
-            Ok(Some(Prepared {
+            job.spec.topic = source.topic.clone();
+            Ok(Prepared {
                 properties: source::properties(&table, owner)?,
-                fallback: source.fallback,
+                source,
                 statement,
                 positioned,
                 job,
                 run,
-            }))
+            })
         })
     }
 
-    fn own(&self, partitions: &[i32]) -> Vec<i32> {
+    /// This slot's share of the partitions that the job reads.
+    ///
+    /// # Errors
+    /// The topic has none of those that were chosen.
+    fn own(&self, partitions: &[i32], source: &KafkaSource) -> Result<Vec<i32>> {
         let LoaderArgs { slot, slots, .. } = self.args;
-        assign::partitions_of(slot.unsigned_abs(), slots.unsigned_abs(), partitions)
+        let mut partitions = partitions.to_vec();
+        if let Some(chosen) = &source.partitions {
+            partitions.retain(|partition| chosen.contains(*partition));
+            if partitions.is_empty() {
+                return Err(Error::new(
+                    SqlState::INVALID_PARAMETER,
+                    format!("topic \"{}\" has no partition of {chosen}", source.topic),
+                )
+                .hint("Correct PARTITIONS, the foreign table's option \"partitions\"."));
+            }
+        }
+        Ok(assign::partitions_of(slot.unsigned_abs(), slots.unsigned_abs(), &partitions))
     }
 
     fn name(&self) -> String {
@@ -240,20 +401,19 @@ impl Loader {
     fn set_status(
         &mut self,
         status: Status,
-        error: Option<&Error>,
+        text: Option<&str>,
         retry_in: Option<Duration>,
     ) -> Result<()> {
         if self.status == Some(status) && status == Status::Running {
             return Ok(());
         }
         let LoaderArgs { job_id, run_id, .. } = self.args;
-        let text = error.map(super::describe);
         let retry_ms = retry_in.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
         tx(|tx| {
             // A run that has ended has its last word already.
             match runs::find(tx, job_id)? {
                 Some(run) if run.id == run_id => {
-                    runs::set_status(tx, job_id, status, text.as_deref(), retry_ms)
+                    runs::set_status(tx, job_id, status, text, retry_ms)
                 }
                 _ => Ok(()),
             }
@@ -261,7 +421,7 @@ impl Loader {
         flush_statistics();
         let changed = self.status != Some(status);
         self.status = Some(status);
-        match (&text, status) {
+        match (text, status) {
             (Some(text), _) if changed => {
                 caught::log(format!("gpss {} is {}: {text}", self.name(), status.as_str()));
             }
@@ -273,39 +433,10 @@ impl Loader {
         Ok(())
     }
 
-    /// The last slot that finishes ends the run.
-    fn finish(&mut self) -> Result<()> {
-        let LoaderArgs { job_id, run_id, slot, slots, .. } = self.args;
-        let last = tx(|tx| {
-            let last = runs::finish_slot(tx, job_id, run_id, slot, slots)?;
-            if last {
-                runs::set_status(tx, job_id, Status::Success, None, None)?;
-            }
-            Ok(last)
-        })?;
-        if last {
-            caught::log(format!("gpss {} has read to the end and stopped normally", self.name()));
-        }
-        Ok(())
-    }
-
-    /// Ends the run: only the user can mend this.
-    fn fail(&mut self, error: &Error) -> Result<()> {
-        let LoaderArgs { job_id, run_id, .. } = self.args;
-        let text = super::describe(error);
-        tx(|tx| {
-            if acl::extension_oid("gpss").is_some() && runs::delete(tx, job_id, run_id)? {
-                runs::set_status(tx, job_id, Status::Error, Some(&text), None)?;
-            }
-            Ok(())
-        })?;
-        caught::log(format!("gpss {} is {}: {text}", self.name(), Status::Error.as_str()));
-        Ok(())
-    }
-
     /// Says when the next try is due. That may fail too: then the log alone knows.
     fn retry_later(&mut self, error: &Error, wait: Duration) {
-        if let Err(second) = self.set_status(Status::Retrying, Some(error), Some(wait)) {
+        let text = super::describe(error);
+        if let Err(second) = self.set_status(Status::Retrying, Some(&text), Some(wait)) {
             caught::log(format!("gpss {}: {error}; and the status: {second}", self.name()));
         }
         activity::idle(&format!("gpss {}: next try in {} s", self.name(), wait.as_secs()));

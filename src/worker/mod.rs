@@ -1,6 +1,8 @@
 //! Ring 3: the background processes. The launcher (one per server, with preload) starts a scheduler
-//! for each database; the scheduler starts a loader for each slot of each job that shall run.
+//! for each database; the scheduler starts a loader for each slot of each job that shall run. A job
+//! that has ended may leave an alert.
 
+pub mod alert;
 mod feed;
 mod isolate;
 pub mod launcher;
@@ -8,6 +10,7 @@ mod load;
 pub mod loader;
 mod position;
 pub mod scheduler;
+mod task;
 
 use crate::error::Error;
 

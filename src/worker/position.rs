@@ -6,8 +6,8 @@ use crate::catalog::jobs::Job;
 use crate::catalog::offsets;
 use crate::catalog::runs::{self, Run};
 use crate::error::{Error, Result, SqlState};
-use crate::fdw::source::Fallback;
 use crate::kafka::Consumer;
+use crate::model::job::Fallback;
 use crate::model::reset::{Reset, Start};
 use crate::pg::caught;
 use crate::pg::signals;
@@ -39,6 +39,16 @@ pub fn check_reset(run: &Run, topic: &str, partitions: &[i32]) -> Result<()> {
         )
         .detail(format!("The reset of this start names it; there are {}.", partitions.len()))),
     }
+}
+
+/// The partitions' ends as they stand now.
+pub fn ends(consumer: &Consumer, topic: &str, partitions: &[i32]) -> Result<Offsets> {
+    let end = |partition: &i32| {
+        let cancelled = signals::stop_requested;
+        let (_, high) = consumer.watermarks(topic, *partition, METADATA_TIMEOUT, &cancelled)?;
+        Ok((*partition, high))
+    };
+    partitions.iter().map(end).collect()
 }
 
 /// The positions of `partitions`, stored, and the partitions' ends as they stand now.

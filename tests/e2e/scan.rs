@@ -1,6 +1,6 @@
 //! SELECT on a topic: which messages a scan returns, what its columns hold, and how it fails.
 
-use super::support::{Producer, Record, Scene, value};
+use super::support::{Producer, Record, Scene, eventually, value};
 use std::time::{Duration, Instant};
 
 /// Every kind of column.
@@ -404,6 +404,8 @@ fn only_committed_transactions_are_read_and_their_ends_are_no_messages() {
     let committed = Producer::in_transaction(&scene.topic);
     committed.send(some(0));
     committed.commit();
+    // The broker answers before it has written the markers.
+    eventually("the end of the transaction is there", 20, || rows().0 != "0||");
     assert_eq!(rows(), ("10|0|9".to_string(), true));
     // A scan ends although the topic's last record is a marker.
     let aborted = Producer::in_transaction(&scene.topic);
@@ -417,6 +419,7 @@ fn only_committed_transactions_are_read_and_their_ends_are_no_messages() {
     Producer::new(&scene.topic).send(some(30));
     assert_eq!(rows(), ("10|0|9".to_string(), true));
     open.commit();
+    eventually("the end of the transaction is there", 20, || rows().0 != "10|0|9");
     assert_eq!(rows(), ("30|0|39".to_string(), true));
     let range =
         "SET statement_timeout = '20 s'; SELECT count(*) FROM source WHERE pos >= 11 AND pos < 22";

@@ -1,12 +1,32 @@
-//! GPSS load configurations: text → `LoadConfig`, the same for every version of the format.
-//! Each version has a file of its own that takes the keys of its tree and fills a `LoadConfig`.
+//! GPSS load configurations: text → `LoadConfig`, the same for every version of the format, and
+//! back to the newest. `v2` and `v3` take the keys of their trees and fill a `LoadConfig`; what they
+//! have in common is in the files beside them.
 
+mod batch;
+mod columns;
+mod emit;
 mod name;
+mod options;
+mod output;
+mod schedule;
+mod side;
 mod template;
-mod v1;
+mod tree;
+mod v2;
+mod v3;
+mod v3_write;
+mod value;
 mod yaml;
 
-use super::job::{Commit, ErrorLimit, Mapping, Mode};
+#[cfg(test)]
+mod reference;
+
+pub use columns::IGNORED;
+pub use v3_write::write;
+
+use super::content::Content;
+use super::job::{Alert, Commit, ErrorLimit, Fallback, Output, Schedule, Task};
+use super::partitions::Partitions;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,21 +38,28 @@ pub struct LoadConfig {
     pub database: Option<String>,
     pub user: Option<String>,
     pub source: KafkaSource,
-    /// None: the table is looked up by the caller's search path.
-    pub target_schema: Option<String>,
-    pub target_table: String,
-    /// METADATA:SCHEMA, where the foreign table goes; None: the target's schema.
+    /// At least one.
+    pub outputs: Vec<Output<Target>>,
+    /// METADATA:SCHEMA, where the foreign table goes; None: the first target's schema.
     pub work_schema: Option<String>,
-    pub mode: Mode,
-    /// None: source columns fill the target columns of the same name.
-    pub mapping: Option<Vec<Mapping>>,
-    /// SQL condition over the source's columns.
+    /// SQL condition over the source's columns (FILTER of INPUT).
     pub filter: Option<String>,
     /// None: rejected messages are recorded without limit.
     pub error_limit: Option<ErrorLimit>,
     pub commit: Commit,
+    pub task: Task,
+    pub schedule: Schedule,
+    pub alert: Option<Alert>,
     /// What was accepted without effect; for the user's eyes, without values.
     pub notices: Vec<String>,
+}
+
+/// A target table as a configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// None: the table is looked up by the caller's search path.
+    pub schema: Option<String>,
+    pub table: String,
 }
 
 /// Where the messages come from and how they are read.
@@ -41,12 +68,24 @@ pub struct KafkaSource {
     /// `host:port`, separated by commas.
     pub brokers: String,
     pub topic: String,
-    /// In the order of the message's fields; a field called `__IGNORED__` is skipped.
-    pub columns: Vec<Column>,
-    /// In lower case.
-    pub format: String,
+    /// None: all partitions.
+    pub partitions: Option<Partitions>,
+    pub fallback: Option<Fallback>,
+    /// At least one of value and key is there.
+    pub value: Option<Side>,
+    pub key: Option<Side>,
+    /// A json or jsonb column for the message's metadata.
+    pub meta: Option<Column>,
     /// Client properties in the order given; may hold secrets.
     pub properties: Vec<(String, String)>,
+}
+
+/// How a message's value or key is read, and the columns it fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    pub content: Content,
+    /// In the order of the message's fields; a field called `__IGNORED__` is skipped.
+    pub columns: Vec<Column>,
 }
 
 /// A column of the source.
@@ -64,47 +103,75 @@ impl fmt::Debug for KafkaSource {
         f.debug_struct("KafkaSource")
             .field("brokers", &self.brokers)
             .field("topic", &self.topic)
-            .field("columns", &self.columns)
-            .field("format", &self.format)
+            .field("value", &self.value)
+            .field("key", &self.key)
             .field("properties", &names)
             .finish()
     }
 }
+
+const THIS_DATABASE: &str = "the job runs inside this database";
+const NO_PASSWORD: &str = "it is not stored either";
+const ONLY_KAFKA: &str = "Kafka is the only source.";
+const NO_PLUGIN: &str = "No program of the user's is loaded into the server. An SQL function can \
+    change the rows: TRANSFORMER of OUTPUT in version 2, tables[].transformer in version v3.";
 
 /// Reads a load configuration; `properties` fill its `{{templates}}`.
 ///
 /// # Errors
 /// With the line: `SYNTAX_ERROR` for YAML that cannot be read, for unknown, missing and doubled
 /// keys and for values of the wrong type; `INVALID_PARAMETER` for values that are not allowed;
-/// `FEATURE_NOT_SUPPORTED` for what GPSS has and is not built yet.
+/// `FEATURE_NOT_SUPPORTED` for what GPSS has and we do not.
 pub fn parse(config: &str, properties: &BTreeMap<String, String>) -> Result<LoadConfig, Error> {
     let filled = template::fill(config, properties)?;
     let mut root = yaml::parse(&filled.text)?.map()?;
-    let mut config = match root.take("VERSION")? {
-        None => v1::read(root)?,
-        Some(version) => {
-            let later = version.not_built(
-                "has a value that is not supported yet",
-                "Write the configuration in version 1, the format without KEY and VALUE blocks.",
-            );
-            let unknown = version.invalid("must be 1, 2 or v3");
-            match version.text()?.as_str() {
-                "1" => v1::read(root)?,
-                "2" | "v3" | "3" => return Err(later),
-                _ => return Err(unknown),
-            }
+    let mut notices = Vec::new();
+    let version = match root.take("VERSION")? {
+        Some(value) => {
+            let versions = ["1", "2", "v3", "3"];
+            Some(value::choice(value, &versions, "must be 1, 2 or v3")?)
         }
+        None if !root.has("KAFKA") && (root.has("TARGETS") || root.has("SOURCES")) => {
+            notices.push("the file has no version: it is read as version v3".to_owned());
+            Some("v3")
+        }
+        None => None,
+    };
+    let mut config = match version {
+        None => v2::read(root, v2::Version::Unstated, &mut notices)?,
+        Some("1") => v2::read(root, v2::Version::One, &mut notices)?,
+        Some("2") => v2::read(root, v2::Version::Two, &mut notices)?,
+        Some(_) => v3::read(root, &mut notices)?,
     };
     for name in &filled.unused {
-        config.notices.push(format!("property \"{}\" fills no template", yaml::shown(name)));
+        notices.push(format!("property \"{}\" fills no template", yaml::shown(name)));
     }
+    config.notices = notices;
     Ok(config)
+}
+
+/// ENCODING: the encoding of the value and of the key, where the format is text in one.
+fn set_encoding(
+    source: &mut KafkaSource,
+    value: tree::Value,
+    notices: &mut Vec<String>,
+) -> Result<()> {
+    let key = value.place().spelled("ENCODING");
+    let encoding = value::filled(value)?;
+    let mut used = false;
+    for side in [&mut source.value, &mut source.key].into_iter().flatten() {
+        // An error says that the format has no encoding; any text is a value.
+        used |= side.content.set("encoding", &encoding).is_ok();
+    }
+    if !used {
+        notices.push(format!("{key} is not used: the format has no encoding"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::SqlState;
     use proptest::prelude::*;
 
     const VALID: &str = "\
@@ -123,6 +190,63 @@ KAFKA:
         EXPRESSION: (doc->>'sensor_id')::int
   COMMIT: {MAX_ROW: 10, MINIMAL_INTERVAL: 1000}
   PROPERTIES: {group.id: g}
+";
+
+    const VALID_2: &str = "\
+VERSION: 2
+PASSWORD: {{pw}}
+KAFKA:
+  INPUT:
+    SOURCE: {BROKERS: k1:9092, TOPIC: \"{{topic}}\", PARTITIONS: [1, 3...5], FALLBACK_OFFSET: latest}
+    VALUE:
+      COLUMNS: [{NAME: a, TYPE: int}, {NAME: __IGNORED__, TYPE: text}, {NAME: b, TYPE: text}]
+      FORMAT: delimited
+      DELIMITED_OPTION: {DELIMITER: \"~^\", QUOTE: '|', ESCAPE: '\\'}
+    KEY: {FORMAT: avro, AVRO_OPTION: {SCHEMA_REGISTRY_ADDR: \"http://r:8081\"}}
+    META: {COLUMNS: [{NAME: m, TYPE: jsonb}], FORMAT: json}
+    ENCODING: latin1
+  OUTPUTS:
+    - TABLE: t
+      MODE: MERGE
+      MATCH_COLUMNS: [a]
+      UPDATE_COLUMNS: b, c
+      DELETE_CONDITION: b is null
+    - {TABLE: u, TRANSFORMER: {TRANSFORM: f, PROPERTIES: {x: 1, y: [z]}}}
+  COMMIT: {CONSISTENCY: at-least, MAX_ROW: 5}
+  TASK: {POST_BATCH_SQL: \"select 1; select 2\", BATCH_INTERVAL: 2}
+  PROPERTIES: {group.id: g}
+SCHEDULE: {RETRY_INTERVAL: 30s, QUIT_AT_EOF_AFTER: 18:30}
+ALERT: {COMMAND: \"mail x\", TIMEOUT: -1}
+";
+
+    const VALID_3: &str = "\
+version: v3
+targets:
+- gpdb:
+    password: {{pw}}
+    error_limit: 2%
+    filter_expression: (m->>'partition')::int <> 3
+    tables:
+    - table: clicks
+      mode: {insert: {}}
+      mapping: {url: \"j->>'u'\"}
+    - table: views
+      mode: {merge: {match_columns: [id], update_columns: [n]}}
+sources:
+- kafka:
+    topic: \"{{topic}}\"
+    brokers: k1:9092
+    value_content: {json: {column: {name: j, type: jsonb}, is_jsonl: true, newline: '\\n'}}
+    key_content: {custom: {columns: [{name: k, type: int}], name: f, options: [a=b, c=d]}}
+    meta: {json: {column: {name: m, type: json}}}
+    rdkafka_prop: {group.id: g}
+    task:
+      batch_size: {max_count: 20000, interval_ms: 3000}
+      window_size: 10
+      window_statement: select web.refresh_daily()
+option:
+  schedule: {max_retries: 3, retry_interval: 30s, running_duration: 8h}
+  alert: {command: mail, workdir: /tmp, timeout: 5s}
 ";
 
     fn properties() -> BTreeMap<String, String> {
@@ -151,41 +275,74 @@ KAFKA:
     fn versions() {
         let with = |version: &str| parse(&format!("VERSION: {version}\n{VALID}"), &properties());
         assert!(with("1").is_ok() && with("'1'").is_ok() && with("").is_ok());
-        assert_eq!(with("2").unwrap_err().sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
-        assert_eq!(with("v3").unwrap_err().sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
         assert_eq!(with("4").unwrap_err().message, "line 1: VERSION must be 1, 2 or v3");
         assert!(with("[1]").is_err());
+        let error = with("2").unwrap_err();
+        assert_eq!(error.message, "line 7: KAFKA:INPUT:COLUMNS belongs to version 1 of the format");
+        assert_eq!(error.hint.unwrap(), "In version 2 it goes into KAFKA:INPUT:VALUE.");
+        for version in ["v3", "3", "V3"] {
+            let error = with(version).unwrap_err();
+            assert_eq!(error.message, "line 4: KAFKA belongs to versions 1 and 2 of the format");
+        }
+    }
+
+    #[test]
+    fn a_file_without_its_version() {
+        let text = VALID_2.replace("VERSION: 2\n", "");
+        let config = parse(&text, &properties()).unwrap();
+        let notice = "the file has VALUE or KEY and no VERSION: it is read as version 2";
+        assert!(config.notices.iter().any(|n| n == notice), "{:?}", config.notices);
+        let with_version = parse(VALID_2, &properties()).unwrap();
+        assert_eq!(LoadConfig { notices: with_version.notices.clone(), ..config }, with_version);
+        let error = parse(&format!("VERSION: 1\n{text}"), &properties()).unwrap_err();
+        assert_eq!(error.message, "line 6: KAFKA:INPUT:VALUE belongs to version 2 of the format");
+
+        let text = VALID_3.replace("version: v3\n", "");
+        let config = parse(&text, &properties()).unwrap();
+        assert_eq!(config.notices[0], "the file has no version: it is read as version v3");
+        let error = parse(&format!("VERSION: 1\n{text}"), &properties()).unwrap_err();
+        assert_eq!(error.message, "line 2: targets belongs to version v3 of the format");
     }
 
     #[test]
     fn a_file_in_json() {
         let json = r#"{"KAFKA": {"INPUT": {"SOURCE": {"BROKERS": "k:9092", "TOPIC": "t"},
-            "FORMAT": "json", "FILTER": null}, "OUTPUT": {"TABLE": "t", "MAPPING": {"a": "value->>'a'"}},
-            "COMMIT": {"MAX_ROW": 5}}}"#;
+            "FORMAT": "json", "FILTER": null},
+            "OUTPUT": {"TABLE": "t", "MAPPING": {"a": "value->>'a'"}}, "COMMIT": {"MAX_ROW": 5}}}"#;
         let config = parse(json, &BTreeMap::new()).unwrap();
         assert_eq!(config.commit.max_row, Some(5));
         assert_eq!(config.filter, None);
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
         #[test]
         fn a_damaged_file_is_read_or_refused(
+            valid in prop::sample::select(vec![VALID, VALID_2, VALID_3]),
             edits in prop::collection::vec(
-                (0usize..VALID.len(), 0usize..12, prop::sample::select(vec![
-                    "", "\n", " ", ":", ": ", "- ", "[", "]", "{", "}", "{{", "}}", "\"", "'", "&a ", "*a",
-                    "!", "#", "|\n", "null", "-1", "99999999999999999999", "\0", "\t", "ä", "%", ",",
+                (any::<prop::sample::Index>(), 0usize..12, prop::sample::select(vec![
+                    "", "\n", " ", ":", ": ", "- ", "[", "]", "{", "}", "{{", "}}", "\"", "'", "&a ",
+                    "*a", "!", "#", "|\n", "null", "-1", "99999999999999999999", "\0", "\t", "ä", "%",
+                    ",", "\\", "\\x", "d", "ms", "=", "~",
                 ])), 1..5),
         ) {
-            let mut text = VALID.to_owned();
+            let mut text = valid.to_owned();
             for (at, cut, insert) in edits {
-                let from = at.min(text.len());
+                let from = at.index(text.len() + 1);
                 let to = (from + cut).min(text.len());
                 if text.is_char_boundary(from) && text.is_char_boundary(to) {
                     text.replace_range(from..to, insert);
                 }
             }
-            if let Err(error) = parse(&text, &properties()) {
-                prop_assert!(!error.to_string().contains("s3cret"), "{}", error);
+            match parse(&text, &properties()) {
+                Err(error) => prop_assert!(!error.to_string().contains("s3cret"), "{}", error),
+                Ok(config) => {
+                    // What could be read can be written, and read again.
+                    let written = parse(&write(&config), &BTreeMap::new()).unwrap();
+                    let wanted = LoadConfig { notices: written.notices.clone(), ..config };
+                    prop_assert_eq!(written, wanted);
+                }
             }
         }
     }

@@ -1,13 +1,11 @@
-//! YAML text → a tree whose nodes know their place, and typed access to it that reports every key
-//! nobody asked for. JSON is YAML.
+//! YAML text → a tree whose nodes know their lines. JSON is YAML.
 //!
 //! Reads the parser's events instead of a ready-made document: scalars stay the text they are, the
 //! tree is bounded, and there are no aliases, so a short text cannot grow into a large tree.
 
+use super::tree::Value;
 use crate::error::{Error, Result, SqlState};
-use crate::model::suggest;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
-use std::collections::HashMap;
 
 /// Bytes; a mapping of 1,600 columns, the most a table can have, takes a fifth of it.
 pub(super) const MAX_BYTES: usize = 1 << 20;
@@ -17,13 +15,13 @@ const MAX_DEPTH: usize = 32;
 const MAX_SHOWN: usize = 64;
 
 #[derive(Debug)]
-struct Node {
-    line: usize,
-    content: Content,
+pub(super) struct Node {
+    pub line: usize,
+    pub content: Content,
 }
 
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     /// `plain`: written without quotes, so that it may stand for "no value".
     Scalar {
         text: String,
@@ -34,28 +32,10 @@ enum Content {
 }
 
 #[derive(Debug)]
-struct Entry {
-    key: String,
-    line: usize,
-    node: Node,
-}
-
-/// A value and where it stands.
-#[derive(Debug)]
-pub(super) struct Value {
-    /// Its keys from the top, joined by colons as the GPSS documentation does.
-    path: String,
-    node: Node,
-}
-
-/// A mapping whose keys are taken one by one; what is left at the end is unknown.
-#[derive(Debug)]
-pub(super) struct Map {
-    path: String,
-    line: usize,
-    entries: Vec<Entry>,
-    /// The keys that were asked for: together the keys that may stand here.
-    known: Vec<&'static str>,
+pub(super) struct Entry {
+    pub key: String,
+    pub line: usize,
+    pub node: Node,
 }
 
 /// Parses a text of one document.
@@ -75,7 +55,7 @@ pub(super) fn parse(text: &str) -> Result<Value> {
     let node = builder.root.filter(|node| !node.is_null());
     let node =
         node.ok_or_else(|| Error::new(SqlState::SYNTAX_ERROR, "the load configuration is empty"))?;
-    Ok(Value { path: String::new(), node })
+    Ok(Value::root(node))
 }
 
 /// The error for a text that is beyond `MAX_BYTES`.
@@ -206,210 +186,10 @@ fn no_anchors(line: usize) -> Error {
 }
 
 impl Node {
-    fn is_null(&self) -> bool {
+    /// Nothing, or a plain scalar that stands for nothing.
+    pub(super) fn is_null(&self) -> bool {
         matches!(&self.content, Content::Scalar { text, plain: true }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
-    }
-}
-
-impl Value {
-    pub(super) fn is_map(&self) -> bool {
-        matches!(self.node.content, Content::Map(_))
-    }
-
-    /// An error about this value: its line and path, then `what`.
-    pub(super) fn error(&self, what: &str) -> Error {
-        error_at(self.node.line, format!("{} {what}", named(&self.path)))
-    }
-
-    /// The same for a value of the right type that is not allowed.
-    pub(super) fn invalid(&self, what: &str) -> Error {
-        Error { sqlstate: SqlState::INVALID_PARAMETER, ..self.error(what) }
-    }
-
-    /// The refusal of something that GPSS has and we do not have yet.
-    pub(super) fn not_built(&self, what: &str, hint: &str) -> Error {
-        Error { sqlstate: SqlState::FEATURE_NOT_SUPPORTED, ..self.error(what) }.hint(hint)
-    }
-
-    /// The scalar as it is written, whatever type YAML would give it.
-    ///
-    /// # Errors
-    /// A list, a mapping, or no value.
-    pub(super) fn text(self) -> Result<String> {
-        if self.node.is_null() {
-            return Err(self.error("has no value"));
-        }
-        self.any_text()
-    }
-
-    /// The scalar as SQL, where `null` is a value.
-    ///
-    /// # Errors
-    /// A list, a mapping, or nothing but blanks.
-    pub(super) fn sql(self) -> Result<String> {
-        if let Content::Scalar { text, .. } = &self.node.content
-            && matches!(text.trim(), "" | "~")
-        {
-            return Err(self.error("has no value"));
-        }
-        self.any_text()
-    }
-
-    fn any_text(self) -> Result<String> {
-        let (kind, sign) = match self.node.content {
-            Content::Scalar { text, .. } => return Ok(text),
-            Content::List(_) => ("list", '['),
-            Content::Map(_) => ("mapping", '{'),
-        };
-        Err(self
-            .error(&format!("must be a single value, not a {kind}"))
-            .hint(format!("Put a value that begins with \"{sign}\" in quotes.")))
-    }
-
-    /// A whole number from zero to what a bigint holds.
-    pub(super) fn integer(self) -> Result<u64> {
-        let wanted = self.invalid("must be a whole number, zero or more");
-        let text = self.text()?;
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        text.parse::<i64>()
-            .ok()
-            .filter(|_| digits)
-            .and_then(|number| u64::try_from(number).ok())
-            .ok_or(wanted)
-    }
-
-    pub(super) fn list(self) -> Result<Vec<Value>> {
-        match self.node.content {
-            Content::List(nodes) => Ok(nodes
-                .into_iter()
-                .enumerate()
-                .map(|(i, node)| Value { path: format!("{}[{}]", self.path, i + 1), node })
-                .collect()),
-            _ => Err(self.error("must be a list")),
-        }
-    }
-
-    pub(super) fn map(self) -> Result<Map> {
-        match self.node.content {
-            Content::Map(entries) => {
-                refuse_duplicates(&self.path, &entries)?;
-                Ok(Map { path: self.path, line: self.node.line, entries, known: Vec::new() })
-            }
-            _ => Err(self.error("must be a mapping of keys to values")),
-        }
-    }
-}
-
-fn refuse_duplicates(path: &str, entries: &[Entry]) -> Result<()> {
-    let mut lines = HashMap::with_capacity(entries.len());
-    for entry in entries {
-        if let Some(first) = lines.insert(entry.key.as_str(), entry.line) {
-            return Err(duplicate(path, &entry.key, first, entry.line));
-        }
-    }
-    Ok(())
-}
-
-fn duplicate(path: &str, key: &str, first: usize, second: usize) -> Error {
-    error_at(second, format!("duplicate key \"{}\" in {}", shown(key), named(path)))
-        .detail(format!("It stands in line {first} as well."))
-}
-
-/// The path as a message names it.
-fn named(path: &str) -> &str {
-    if path.is_empty() { "the load configuration" } else { path }
-}
-
-impl Map {
-    /// Takes a key's value out of the mapping; None when it is absent or has no value.
-    ///
-    /// The key may also stand there in lower case, as it does in files in the field.
-    pub(super) fn take(&mut self, key: &'static str) -> Result<Option<Value>> {
-        Ok(self.take_any(key)?.filter(|value| !value.node.is_null()))
-    }
-
-    /// `take` of a key that must be there.
-    pub(super) fn require(&mut self, key: &'static str) -> Result<Value> {
-        match self.take(key)? {
-            Some(value) => Ok(value),
-            None => Err(self.missing(key)),
-        }
-    }
-
-    /// `require` of a key whose value is SQL, where `null` is a value.
-    pub(super) fn require_sql(&mut self, key: &'static str) -> Result<Value> {
-        match self.take_any(key)? {
-            Some(value) => Ok(value),
-            None => Err(self.missing(key)),
-        }
-    }
-
-    /// `take` as a text.
-    pub(super) fn text(&mut self, key: &'static str) -> Result<Option<String>> {
-        self.take(key)?.map(Value::text).transpose()
-    }
-
-    /// Refuses keys that GPSS has and we do not have yet, so that none is silently ignored.
-    pub(super) fn not_built(&mut self, keys: &[&'static str], hint: &str) -> Result<()> {
-        for key in keys {
-            if let Some(value) = self.take(key)? {
-                return Err(value.not_built("is not supported yet", hint));
-            }
-        }
-        Ok(())
-    }
-
-    /// All keys and values in the order in which they stand, for a mapping with keys of the user's own.
-    pub(super) fn into_pairs(self) -> Vec<(String, Value)> {
-        let path = self.path;
-        let value = |entry: Entry| {
-            let path = format!("{path}:{}", shown(&entry.key));
-            (entry.key, Value { path, node: entry.node })
-        };
-        self.entries.into_iter().map(value).collect()
-    }
-
-    /// Ends the reading of this mapping.
-    ///
-    /// # Errors
-    /// A key that nobody asked for.
-    pub(super) fn finish(self) -> Result<()> {
-        match self.entries.first() {
-            Some(entry) => Err(self.unknown(entry)),
-            None => Ok(()),
-        }
-    }
-
-    fn take_any(&mut self, key: &'static str) -> Result<Option<Value>> {
-        self.known.push(key);
-        let lower = key.to_ascii_lowercase();
-        let is_key = |entry: &Entry| entry.key == key || entry.key == lower;
-        let Some(at) = self.entries.iter().position(is_key) else {
-            return Ok(None);
-        };
-        let entry = self.entries.remove(at);
-        if let Some(other) = self.entries.iter().find(|entry| is_key(entry)) {
-            let (first, second) = (entry.line.min(other.line), entry.line.max(other.line));
-            return Err(duplicate(&self.path, key, first, second));
-        }
-        let path = if self.path.is_empty() { key.into() } else { format!("{}:{key}", self.path) };
-        Ok(Some(Value { path, node: entry.node }))
-    }
-
-    fn missing(&self, key: &'static str) -> Error {
-        // A misspelt required key is both missing and unknown; what stands there tells the user more.
-        match self.entries.iter().find(|entry| suggest::nearest(&entry.key, [key]).is_some()) {
-            Some(entry) => self.unknown(entry),
-            None => error_at(self.line, format!("{} lacks the key {key}", named(&self.path))),
-        }
-    }
-
-    fn unknown(&self, entry: &Entry) -> Error {
-        let message = format!("unknown key \"{}\" in {}", shown(&entry.key), named(&self.path));
-        let mut error = error_at(entry.line, message);
-        error.hint = suggest::hint(&entry.key, self.known.iter().copied());
-        error
     }
 }
 
@@ -418,78 +198,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn map(text: &str) -> Map {
-        parse(text).unwrap().map().unwrap()
-    }
-
     fn message(text: &str) -> String {
         parse(text).and_then(Value::map).unwrap_err().message
-    }
-
-    #[test]
-    fn scalars_stay_the_text_they_are() {
-        let mut m = map("A: 0x10\nB: yes\nC: 'null'\nD: |\n  two\n  lines\nE: 1.50\n");
-        for (key, text) in
-            [("A", "0x10"), ("B", "yes"), ("C", "null"), ("D", "two\nlines\n"), ("E", "1.50")]
-        {
-            assert_eq!(m.text(key).unwrap().unwrap(), text);
-        }
-        m.finish().unwrap();
-    }
-
-    #[test]
-    fn json_is_yaml() {
-        let mut m = map("{\"A\": {\"B\": [1, \"x\\u00e9\"]}, \"C\": null}");
-        let items = m.require("A").unwrap().map().unwrap().require("B").unwrap().list().unwrap();
-        let texts: Vec<_> = items.into_iter().map(|v| v.text().unwrap()).collect();
-        assert_eq!(texts, ["1", "x\u{e9}"]);
-        assert!(m.take("C").unwrap().is_none());
-    }
-
-    #[test]
-    fn keys_in_lower_case_are_the_same_keys() {
-        assert_eq!(map("topic: t").text("TOPIC").unwrap().unwrap(), "t");
-        let error = map("topic: t\nTOPIC: u").text("TOPIC").unwrap_err();
-        assert_eq!(error.message, "line 2: duplicate key \"TOPIC\" in the load configuration");
-        assert!(map("Topic: t").text("TOPIC").unwrap().is_none());
-    }
-
-    #[test]
-    fn unknown_and_missing_keys_say_where_and_what_is_near() {
-        let mut top = map("A:\n  TOPICS: t\n");
-        let mut m = top.require("A").unwrap().map().unwrap();
-        let error = m.require("TOPIC").unwrap_err();
-        assert_eq!(error.message, "line 2: unknown key \"TOPICS\" in A");
-        assert_eq!(error.hint.unwrap(), "Perhaps you meant \"TOPIC\".");
-        assert_eq!(m.require("BROKERS").unwrap_err().message, "line 2: A lacks the key BROKERS");
-        assert_eq!(m.finish().unwrap_err().message, "line 2: unknown key \"TOPICS\" in A");
-    }
-
-    #[test]
-    fn types_are_checked_with_line_and_path() {
-        let mut m = map("\nA: [1]\nB: -1\nC: 1.5\nD: x\nE: 99999999999999999999\nF: 10\n");
-        assert_eq!(
-            m.text("A").unwrap_err().message,
-            "line 2: A must be a single value, not a list"
-        );
-        for key in ["B", "C", "D", "E"] {
-            let error = m.require(key).unwrap().integer().unwrap_err();
-            assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER);
-            assert!(error.message.ends_with("must be a whole number, zero or more"), "{error}");
-        }
-        assert_eq!(m.require("F").unwrap().integer(), Ok(10));
-        assert_eq!(
-            message("[1]"),
-            "line 1: the load configuration must be a mapping of keys to values"
-        );
-    }
-
-    #[test]
-    fn null_is_no_value_except_as_sql() {
-        let mut m = map("A:\nB: ~\nC: null\nD: null\n");
-        assert!(m.take("A").unwrap().is_none() && m.take("B").unwrap().is_none());
-        assert!(m.take("C").unwrap().is_none());
-        assert_eq!(m.require_sql("D").unwrap().sql().unwrap(), "null");
     }
 
     #[test]

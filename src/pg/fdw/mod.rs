@@ -5,13 +5,14 @@
 //! copied); runtime state is made in Begin and freed by a memory context callback, because End is
 //! not called after an ERROR.
 
+pub mod function;
 mod plan;
 mod scan;
 mod table;
 
 pub use plan::JsonCall;
 pub use scan::{Bound, Output, RowWriter, ScanRequest};
-pub use table::{Column, Table, options_from_array, relation_columns};
+pub use table::{Column, Table, options_from_array, relation_columns, type_name};
 
 use crate::error::Error;
 use pgrx::pg_sys;

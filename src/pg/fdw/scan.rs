@@ -19,7 +19,7 @@ pub enum Output {
     /// A column of the table.
     Column(Column),
     /// The value of an expression over a json column of the table, converted if a type is given.
-    Json { calls: Vec<JsonCall>, cast: Option<pg_sys::Oid> },
+    Json { column: Column, calls: Vec<JsonCall>, cast: Option<pg_sys::Oid> },
     /// A dropped column: always NULL.
     Dropped,
 }
@@ -69,7 +69,7 @@ struct State<S> {
 }
 
 /// What a row writer keeps from row to row.
-struct Columns {
+pub(super) struct Columns {
     /// The outputs' input functions, looked up at first use.
     inputs: Option<Inputs>,
     types: Vec<ColumnType>,
@@ -79,6 +79,12 @@ struct Columns {
     utf8: bool,
     /// Columns of the current row that are set when the conditions have let it pass.
     late: Vec<(usize, Late)>,
+}
+
+impl Columns {
+    pub(super) fn new(types: Vec<ColumnType>, utf8: bool) -> Columns {
+        Columns { inputs: None, types, held: Arc::new(Rows::default()), utf8, late: vec![] }
+    }
 }
 
 /// What a column is made of when its turn comes.
@@ -144,13 +150,7 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
             ranges: private.ranges,
             range_exprs,
             bounds: None,
-            columns: Columns {
-                inputs: None,
-                types,
-                held: Arc::new(Rows::default()),
-                utf8: datum::server_is_utf8(),
-                late: vec![],
-            },
+            columns: Columns::new(types, datum::server_is_utf8()),
         };
         // ExecInitNode runs in the query's context (es_query_cxt).
         (*node).fdw_state = mcx::attach(state).as_ptr().cast();
@@ -173,12 +173,11 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
             state.bounds = Some(bounds);
         }
         let natts = state.columns.types.len();
-        let mut row = RowWriter {
-            values: std::slice::from_raw_parts_mut((*slot).tts_values, natts),
-            nulls: std::slice::from_raw_parts_mut((*slot).tts_isnull, natts),
-            columns: &mut state.columns,
-        };
-        row.nulls.fill(true);
+        let mut row = RowWriter::new(
+            std::slice::from_raw_parts_mut((*slot).tts_values, natts),
+            std::slice::from_raw_parts_mut((*slot).tts_isnull, natts),
+            &mut state.columns,
+        );
         let Some(source) = &mut state.source else { return slot };
         match source.next(state.bounds.as_deref().unwrap_or(&[]), &mut row) {
             Ok(true) => {
@@ -270,9 +269,12 @@ fn outputs(private: &Private, table: &Table, natts: i32) -> Vec<Output> {
     }
     let output = |scan_column: &ScanColumn| match scan_column {
         ScanColumn::Attribute(attnum) => column(*attnum).map_or(Output::Dropped, Output::Column),
-        ScanColumn::Json { calls, cast, .. } => {
-            Output::Json { calls: calls.clone(), cast: cast.map(pg_sys::Oid::from) }
-        }
+        ScanColumn::Json { attnum, calls, cast } => match column(*attnum) {
+            Some(column) => {
+                Output::Json { column, calls: calls.clone(), cast: cast.map(pg_sys::Oid::from) }
+            }
+            None => Output::Dropped,
+        },
     };
     private.columns.iter().map(output).collect()
 }
@@ -352,7 +354,17 @@ pub struct RowWriter<'a> {
     columns: &'a mut Columns,
 }
 
-impl RowWriter<'_> {
+impl<'a> RowWriter<'a> {
+    /// Over a slot's arrays.
+    pub(super) fn new(
+        values: &'a mut [pg_sys::Datum],
+        nulls: &'a mut [bool],
+        columns: &'a mut Columns,
+    ) -> RowWriter<'a> {
+        nulls.fill(true);
+        RowWriter { values, nulls, columns }
+    }
+
     /// Says which block the spans of this and the following rows belong to.
     pub fn set_block(&mut self, rows: &Arc<Rows>) {
         self.columns.held = Arc::clone(rows);

@@ -1,6 +1,7 @@
 //! What the catalogs say about a foreign table: its columns and the options at every level.
 
 use crate::error::{Error, SqlState};
+use crate::model::statement::TargetColumn;
 use crate::pg::caught::raise;
 use pgrx::{PgList, PgRelation, pg_sys};
 use std::ffi::CStr;
@@ -25,11 +26,13 @@ pub struct Column {
 #[derive(Clone, Debug)]
 pub struct Table {
     pub relid: pg_sys::Oid,
+    pub owner: pg_sys::Oid,
     pub schema: String,
     pub name: String,
     pub columns: Vec<Column>,
     pub options: Options,
     pub server: pg_sys::Oid,
+    pub server_owner: pg_sys::Oid,
     pub server_options: Options,
     pub wrapper_name: String,
 }
@@ -52,13 +55,16 @@ impl Table {
             let table = pg_sys::GetForeignTable(relid);
             let server = pg_sys::GetForeignServer((*table).serverid);
             let wrapper = pg_sys::GetForeignDataWrapper((*server).fdwid);
+            let (owner, columns) = columns(relid);
             Table {
                 relid,
+                owner,
                 schema: text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relid))),
                 name: text(pg_sys::get_rel_name(relid)),
-                columns: columns(relid),
+                columns,
                 options: options((*table).options),
                 server: (*server).serverid,
+                server_owner: (*server).owner,
                 server_options: options((*server).options),
                 wrapper_name: text((*wrapper).fdwname),
             }
@@ -148,11 +154,11 @@ unsafe fn options(list: *mut pg_sys::List) -> Options {
 
 /// # Safety
 /// `relid` is an existing foreign table on which the caller holds a lock or which it may lock.
-unsafe fn columns(relid: pg_sys::Oid) -> Vec<Column> {
+unsafe fn columns(relid: pg_sys::Oid) -> (pg_sys::Oid, Vec<Column>) {
     // SAFETY: PgRelation holds a lock and a reference for the life of this function; attributes
     // are read from its descriptor.
     let relation = unsafe { PgRelation::with_lock(relid, pg_sys::AccessShareLock as _) };
-    relation
+    let columns = relation
         .tuple_desc()
         .iter()
         .filter(|attribute| !attribute.is_dropped())
@@ -167,19 +173,32 @@ unsafe fn columns(relid: pg_sys::Oid) -> Vec<Column> {
             // SAFETY: the list is made of DefElem nodes.
             options: unsafe { options(pg_sys::GetForeignColumnOptions(relid, attribute.num())) },
         })
-        .collect()
+        .collect();
+    // SAFETY: rel.h: an open relation has its row of pg_class.
+    (unsafe { (*relation.rd_rel).relowner }, columns)
 }
 
-/// The names of a relation's columns that an INSERT may set: not dropped, not generated.
+/// A relation's columns that are not dropped.
 ///
 /// Raises: an ERROR when there is no such relation.
-pub fn relation_columns(relid: pg_sys::Oid) -> Vec<String> {
+pub fn relation_columns(relid: pg_sys::Oid) -> Vec<TargetColumn> {
     // SAFETY: as in `columns`.
     let relation = unsafe { PgRelation::with_lock(relid, pg_sys::AccessShareLock as _) };
     relation
         .tuple_desc()
         .iter()
-        .filter(|attribute| !attribute.is_dropped() && attribute.attgenerated == 0)
-        .map(|attribute| attribute.name().to_owned())
+        .filter(|attribute| !attribute.is_dropped())
+        .map(|attribute| TargetColumn {
+            name: attribute.name().to_owned(),
+            type_name: type_name(attribute.type_oid().value(), attribute.type_mod()),
+            generated: attribute.attgenerated != 0,
+        })
         .collect()
+}
+
+/// A type as SQL names it, with its modifier, so that nothing else can stand in its place.
+pub fn type_name(oid: pg_sys::Oid, typmod: i32) -> String {
+    let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY;
+    // SAFETY: format_type.c: a palloc'd string; an unknown type is "???".
+    unsafe { text(pg_sys::format_type_extended(oid, typmod, flags as pg_sys::bits16)) }
 }

@@ -1,5 +1,6 @@
 //! What an end-to-end test stands on: a `Scene` of one server, one broker, a database and a topic of
-//! its own. The scripts in `pg_test/` do the work; tests take turns, since some of them kill both.
+//! its own. The scripts in `pg_test/` do the work; tests
+//! take turns, since some of them kill what they share.
 
 mod broker;
 mod cluster;

@@ -49,7 +49,7 @@ SELECT count(*) FROM gpss.run;
 -- A job with a new name; an old name with a new job.
 SELECT gpss.remove_job('job');
 SELECT gpss.submit_job('job', source => 'source', target => 'target') > 0 AS submitted;
-SELECT count(*) FROM gpss.job WHERE name = 'job' AND spec->'target'->>'schema' = 'gpss_control';
+SELECT count(*) FROM gpss.job WHERE name = 'job' AND spec->'outputs'->0->'target'->>'schema' = 'gpss_control';
 
 -- The worker connects as the owner, who has to be able to.
 CREATE ROLE regress_gpss_group;

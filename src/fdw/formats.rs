@@ -1,0 +1,195 @@
+//! From a foreign table's options to the decoders of its messages.
+
+use super::columns::{self, Layout};
+use super::custom;
+use super::options::{OF_SERVERS, REGISTRY_PASSWORD, REGISTRY_USER};
+use super::session::Needs;
+use crate::error::{Error, Result, SqlState};
+use crate::format::avro::AvroDecoder;
+use crate::format::protobuf::{ProtobufDecoder, SchemaSource};
+use crate::format::schemas::Schemas;
+use crate::format::{Decode, MessageDecoder, Reading, text_decoder};
+use crate::model::content::{Content, Format};
+use crate::model::rows::Side;
+use crate::pg::fdw::{Column, Table};
+use crate::registry::{Registry, RegistryConfig};
+use pgrx::pg_sys::Oid;
+use std::io::Read;
+use std::sync::Arc;
+
+/// Bytes of a schema's file.
+const MAX_SCHEMA: u64 = 16 << 20;
+
+/// Do the options of a table go together, as far as they tell without its server and its columns?
+///
+/// # Errors
+/// `INVALID_PARAMETER`, and what is wrong in a schema among the options.
+pub fn check(options: &[(String, String)]) -> Result<()> {
+    for content in columns::contents(options)?.iter().flatten() {
+        match content.format {
+            Format::Custom => custom::check(content)?,
+            Format::Avro | Format::Protobuf => {
+                RegistryConfig::new(content, None, None)?;
+                if content.get("schema_path").is_none() && content.get("schema").is_some() {
+                    decoder_of_documents(content, None, &[])?;
+                }
+            }
+            _ => {
+                // The columns are not known here: those that options name are taken for granted.
+                let named = ["force_not_null", "force_null"].map(|option| content.names(option));
+                let columns: Vec<String> = named.concat().into_iter().map(str::to_owned).collect();
+                text_decoder(content, &columns)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is needed to make decoders for a table, on any thread and as often as wanted.
+#[derive(Clone)]
+pub struct Formats {
+    sides: [Arc<SideFormat>; 2],
+}
+
+struct SideFormat {
+    /// None: not decoded.
+    content: Option<Content>,
+    /// Names of the fields of a record, by position.
+    fields: Vec<String>,
+    /// Members of the document wanted as bytes.
+    raw: Vec<String>,
+    registry: Option<Arc<Registry>>,
+}
+
+/// Name and password for a schema registry.
+type Login = (Option<String>, Option<String>);
+
+impl Formats {
+    /// For a table that `user` reads; asks nobody yet.
+    ///
+    /// # Errors
+    /// Options that do not go together; a registry's certificate that cannot be read.
+    pub fn of(table: &Table, user: Oid) -> Result<Formats> {
+        let mapping = Table::user_mapping(table.server, user);
+        let find = |name: &str| mapping.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+        let own_registry = |side: Side| {
+            let prefix = if side == Side::Key { "key_" } else { "" };
+            OF_SERVERS.iter().any(|name| table.option(&format!("{prefix}{name}")).is_some())
+        };
+        Formats::new(&Layout::of(table)?, &table.columns, |side| {
+            // Else who makes a table could have the password sent where he likes.
+            if own_registry(side) && table.owner != table.server_owner {
+                return (None, None);
+            }
+            (find(REGISTRY_USER), find(REGISTRY_PASSWORD))
+        })
+    }
+
+    /// For these columns and options.
+    ///
+    /// # Errors
+    /// As `of`.
+    pub fn new(
+        layout: &Layout,
+        columns: &[Column],
+        login: impl Fn(Side) -> Login,
+    ) -> Result<Formats> {
+        let side = |side: Side| -> Result<Arc<SideFormat>> {
+            let content = layout.contents[side as usize].clone();
+            let (user, password) = login(side);
+            let registry = match &content {
+                Some(content) => {
+                    RegistryConfig::new(content, user.as_deref(), password.as_deref())?
+                }
+                None => None,
+            };
+            Ok(Arc::new(SideFormat {
+                content,
+                fields: layout.field_names(side, columns),
+                raw: layout.raw[side as usize].clone(),
+                registry: registry.map(|config| Registry::new(&config)).transpose()?.map(Arc::new),
+            }))
+        };
+        Ok(Formats { sides: [side(Side::Value)?, side(Side::Key)?] })
+    }
+
+    /// A decoder that delivers what is needed.
+    ///
+    /// # Errors
+    /// Options that do not go together, a schema that cannot be read.
+    pub fn decoder(&self, needs: &Needs) -> Result<MessageDecoder> {
+        let [value, key] = &self.sides;
+        Ok(MessageDecoder::new([value.reading()?, key.reading()?], &needs.sides))
+    }
+
+    /// The schema registries.
+    pub fn registries(&self) -> impl Iterator<Item = &Arc<Registry>> {
+        self.sides.iter().filter_map(|side| side.registry.as_ref())
+    }
+}
+
+impl SideFormat {
+    fn reading(&self) -> Result<Reading> {
+        let Some(content) = &self.content else { return Ok(Reading::Ignored) };
+        Ok(match content.format {
+            Format::Json if content.get("encoding").is_none() => Reading::Json,
+            // The bytes are the message's own, and the function is called where the row is made.
+            Format::Binary | Format::Custom => Reading::Ignored,
+            Format::Avro | Format::Protobuf => {
+                let schemas = self.registry.clone().map(|registry| registry as Arc<dyn Schemas>);
+                Reading::Records(decoder_of_documents(content, schemas, &self.raw)?)
+            }
+            _ => Reading::Records(text_decoder(content, &self.fields)?),
+        })
+    }
+}
+
+fn decoder_of_documents(
+    content: &Content,
+    schemas: Option<Arc<dyn Schemas>>,
+    raw: &[String],
+) -> Result<Box<dyn Decode>> {
+    let schema = match (content.get("schema"), content.get("schema_path")) {
+        (Some(_), Some(_)) => {
+            return Err(Error::new(
+                SqlState::INVALID_PARAMETER,
+                "options \"schema\" and \"schema_path\" exclude each other",
+            ));
+        }
+        (Some(text), None) => Some(SchemaSource::Text(text.to_owned())),
+        (None, Some(path)) => Some(SchemaSource::File(schema_file(path)?)),
+        (None, None) => None,
+    };
+    if content.format == Format::Protobuf {
+        return Ok(Box::new(ProtobufDecoder::new(content, schema, schemas, raw)?));
+    }
+    let text = match schema {
+        Some(SchemaSource::Text(text)) => Some(text),
+        Some(SchemaSource::File(bytes)) => Some(String::from_utf8(bytes).map_err(|_| {
+            Error::new(SqlState::INVALID_PARAMETER, "the schema file is not UTF-8 text")
+        })?),
+        None => None,
+    };
+    Ok(Box::new(AvroDecoder::new(content, text, schemas, raw)?))
+}
+
+fn schema_file(path: &str) -> Result<Vec<u8>> {
+    let mut bytes = vec![];
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_SCHEMA + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 > MAX_SCHEMA => Err(Error::new(
+            SqlState::INVALID_PARAMETER,
+            format!("the schema file \"{path}\" is larger than {} MiB", MAX_SCHEMA >> 20),
+        )),
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Error::new(
+            // undefined_file, as COPY says it.
+            SqlState::new("58P01"),
+            format!("could not open the schema file \"{path}\": {error}"),
+        )
+        .hint(
+            "It is a file on the database server, which the server's user has to be able to read.",
+        )),
+    }
+}

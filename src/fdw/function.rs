@@ -1,0 +1,150 @@
+//! `gpss.gpfmt_gpss` and `gpss.gpfmt_protobuf`: the formats of foreign tables as functions over one
+//! payload, with the same decoders.
+
+use super::cells::Shape;
+use super::columns::Layout;
+use super::formats::Formats;
+use super::options::{Place, Privileges, validate};
+use super::session::Needs;
+use crate::error::{Error, Result, SqlState};
+use crate::format::{MessageDecoder, width};
+use crate::model::content::{Content, Format};
+use crate::model::rows::{Message, Rows, Verdict};
+use crate::pg::fdw::function::RecordFunction;
+use crate::pg::fdw::{Column, Output, RowWriter};
+use serde_json::Value;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Which of the two functions it is.
+pub trait Kind: 'static {
+    /// The format when the options name none; the only one if `ONLY`.
+    const FORMAT: Option<Format>;
+    fn allows(format: Format) -> bool;
+    /// What the caller may have the server do.
+    fn privileges() -> Privileges;
+}
+
+/// One place of a query where the function is called.
+pub struct FormatFunction<K> {
+    options: Value,
+    shape: Shape,
+    needs: Needs,
+    decoder: MessageDecoder,
+    rows: Arc<Rows>,
+    /// The rows are those of a new payload.
+    fresh: bool,
+    left: Range<usize>,
+    kind: std::marker::PhantomData<K>,
+}
+
+impl<K: Kind> RecordFunction for FormatFunction<K> {
+    fn fits(&self, options: &Value) -> bool {
+        self.options == *options
+    }
+
+    fn new(columns: Vec<Column>, options: Value) -> Result<Self> {
+        let list = option_list::<K>(&options)?;
+        validate(Place::Function, &list, K::privileges())?;
+        let layout = Layout::of_options(&list, &columns)?;
+        let outputs: Vec<Output> = columns.iter().cloned().map(Output::Column).collect();
+        let used = vec![true; outputs.len()];
+        let (shape, needs) = Shape::new("", &layout, &columns, (&outputs, &used, &[]))?;
+        let decoder = Formats::new(&layout, &columns, |_| (None, None))?.decoder(&needs)?;
+        Ok(FormatFunction {
+            options,
+            shape,
+            needs,
+            decoder,
+            rows: Arc::default(),
+            fresh: false,
+            left: 0..0,
+            kind: std::marker::PhantomData,
+        })
+    }
+
+    fn begin(&mut self, payload: &[u8]) -> Result<()> {
+        let mut rows = Rows::with_capacity(width(&self.needs.sides), 1, payload.len());
+        let message = Message {
+            partition: 0,
+            offset: 0,
+            timestamp: None,
+            key: None,
+            value: Some(payload),
+            headers: None,
+        };
+        self.decoder.decode(&message, &mut rows)?;
+        self.left = match rows.row(0) {
+            Some(row) => {
+                if let Verdict::Bad(reason) = row.verdict {
+                    let reason = rows.bytes_of(reason).unwrap_or_default();
+                    let reason = String::from_utf8_lossy(reason).into_owned();
+                    return Err(Error::new(SqlState::INVALID_TEXT, reason));
+                }
+                row.records()
+            }
+            None => 0..0,
+        };
+        self.rows = Arc::new(rows);
+        self.fresh = true;
+        Ok(())
+    }
+
+    fn next(&mut self, out: &mut RowWriter<'_>) -> Result<bool> {
+        if std::mem::take(&mut self.fresh) {
+            out.set_block(&self.rows);
+        }
+        let (Some(record), Some(row)) = (self.left.next(), self.rows.row(0)) else {
+            return Ok(false);
+        };
+        self.shape.fill(row, &self.rows, Some(record), out)?;
+        Ok(true)
+    }
+}
+
+/// The options as a foreign table would have them: `format`, and those of the format.
+fn option_list<K: Kind>(options: &Value) -> Result<Vec<(String, String)>> {
+    let refuse = |what: String| Error::new(SqlState::INVALID_PARAMETER, what);
+    let Value::Object(object) = options else {
+        return Err(refuse("options must be a JSON object".into())
+            .hint("For example '{\"format\": \"csv\", \"delimiter\": \";\"}'."));
+    };
+    let mut list = vec![];
+    for (name, value) in object {
+        if name != "format" && !Content::is_option(name) {
+            // The error of a foreign table, with its hint.
+            validate(Place::Function, &[(name.clone(), String::new())], K::privileges())?;
+        }
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Bool(_) | Value::Number(_) => value.to_string(),
+            Value::Array(items) if items.iter().all(Value::is_string) => {
+                items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+            }
+            Value::Object(_) if name == "params" => value.to_string(),
+            Value::Null => continue,
+            _ => return Err(refuse(format!("option \"{name}\" must be a text"))),
+        };
+        list.push((name.clone(), text));
+    }
+    let named = list.iter().find(|(name, _)| name == "format").map(|(_, format)| format.as_str());
+    match named {
+        None => match K::FORMAT {
+            Some(format) => list.push(("format".into(), format.name().into())),
+            None => {
+                let names: Vec<&str> =
+                    Format::ALL.iter().filter(|(_, f)| K::allows(*f)).map(|(n, _)| *n).collect();
+                return Err(refuse("options lack the key \"format\"".into())
+                    .hint(format!("Its values are: {}.", names.join(", "))));
+            }
+        },
+        Some(name) if Format::by_name(name).is_some_and(|format| !K::allows(format)) => {
+            return Err(refuse(format!("the function does not take format {name}")).hint(
+                "gpss.gpfmt_gpss takes all formats but protobuf and custom; gpss.gpfmt_protobuf takes \
+                 protobuf.",
+            ));
+        }
+        Some(_) => {}
+    }
+    Ok(list)
+}

@@ -1,0 +1,123 @@
+//! How a loader leaves: what has to be done when its job ends, and when only the process does.
+
+use super::Loader;
+use crate::catalog::processes::{self, AlertArgs, LoaderArgs};
+use crate::catalog::{jobs, locks, runs};
+use crate::error::{Error, Result};
+use crate::model::state::Status;
+use crate::pg::tx::{Tx, tx};
+use crate::pg::{acl, activity, caught, lock, signals};
+use crate::worker::{describe, task};
+
+impl Loader {
+    /// Ends the run for good: TEARDOWN_SQL, the last status, and the alert. With JOB_SUCCESS only the
+    /// last of several slots does.
+    ///
+    /// The statement comes first, so that whoever waits for the job waits for it too; after a crash
+    /// between the two the run goes on, and ends by running it once more.
+    pub(super) fn end(&mut self, status: Status, errmsg: Option<String>) -> Result<()> {
+        let failed = self.teardown();
+        if signals::stop_requested() {
+            if failed.is_some() {
+                // Cancelled in the middle of it.
+                return self.stopped();
+            }
+            signals::forget_cancel();
+        }
+        let errmsg = joined(errmsg, failed);
+        let ended = tx(|tx| {
+            let ended = acl::extension_oid("gpss").is_some() && self.end_run(tx, status)?;
+            if ended {
+                runs::set_status(tx, self.args.job_id, status, errmsg.as_deref(), None)?;
+            }
+            Ok(ended)
+        })?;
+        if ended {
+            self.log_end(status, errmsg.as_deref());
+            self.alert(status);
+        }
+        Ok(())
+    }
+
+    fn end_run(&self, tx: &Tx, status: Status) -> Result<bool> {
+        let LoaderArgs { job_id, run_id, slot, slots, .. } = self.args;
+        match status {
+            Status::Success => runs::finish_slot(tx, job_id, run_id, slot, slots),
+            _ => runs::delete(tx, job_id, run_id),
+        }
+    }
+
+    fn log_end(&self, status: Status, errmsg: Option<&str>) {
+        let name = self.name();
+        caught::log(match (status, errmsg) {
+            (Status::Success, None) => {
+                format!("gpss {name} has read to the end and stopped normally")
+            }
+            (_, None) => format!("gpss {name} is {}", status.as_str()),
+            (_, Some(text)) => format!("gpss {name} is {}: {text}", status.as_str()),
+        });
+    }
+
+    /// Ends the run: only the user can mend this, or the attempts are used up.
+    pub(super) fn fail(&mut self, error: &Error) -> Result<()> {
+        let mut text = describe(error);
+        let told = self.job.as_ref().is_some_and(|job| job.spec.schedule.max_retries.is_some());
+        match self.retries.made() {
+            0 => {}
+            _ if !told => {}
+            1 => text.push_str(" (tried again once)"),
+            times => text.push_str(&format!(" (tried again {times} times)")),
+        }
+        self.end(Status::Error, Some(text))
+    }
+
+    /// The process was told to stop. By `stop_job` the job ends too, which then sets the status; at a
+    /// shutdown it is only interrupted.
+    pub(super) fn stopped(&mut self) -> Result<()> {
+        signals::forget_cancel();
+        let job_id = self.args.job_id;
+        let ends = tx(|tx| {
+            if acl::extension_oid("gpss").is_none() {
+                return Ok(false);
+            }
+            if self.job.is_none() {
+                self.job = jobs::by_id(tx, job_id)?;
+            }
+            let has_teardown = self.job.as_ref().is_some_and(|j| j.spec.task.teardown.is_some());
+            Ok(has_teardown && !lock::holders(tx, locks::stopping(job_id))?.is_empty())
+        })?;
+        if ends && let Some(failed) = self.teardown() {
+            signals::forget_cancel();
+            // `stop_job` keeps the text.
+            self.set_status(Status::Stopped, Some(&failed), None)?;
+        }
+        Ok(())
+    }
+
+    /// Runs TEARDOWN_SQL; why that failed.
+    fn teardown(&self) -> Option<String> {
+        let job = self.job.as_ref().filter(|job| job.spec.task.teardown.is_some())?;
+        activity::running(&format!("gpss job \"{}\": TEARDOWN_SQL", job.name));
+        task::teardown(job, self.args.run_id).err().map(|error| describe(&error))
+    }
+
+    /// Leaves a process behind that runs ALERT.
+    fn alert(&self, status: Status) {
+        if self.job.as_ref().is_none_or(|job| job.spec.alert.is_none()) {
+            return;
+        }
+        let LoaderArgs { database, job_id, run_id, .. } = self.args;
+        let args = AlertArgs { database, job_id, run_id, status };
+        if let Err(error) = processes::start_alert(&args, None) {
+            caught::log(format!("gpss {}: ALERT is not run: {error}", self.name()));
+        }
+    }
+}
+
+/// What is to be said, one after the other.
+fn joined(first: Option<String>, second: Option<String>) -> Option<String> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+        (first, second) => first.or(second),
+    }
+}
