@@ -82,6 +82,10 @@ const OWN: &[&str] = &[
     "statistics.interval.ms",
 ];
 
+/// For brokers before 0.10, where librdkafka falls back to `broker.version.fallback` by itself. Brokers
+/// from 4.0 on do not speak with a client that does not ask (KIP-896).
+const OUTDATED: &[&str] = &["api.version.request"];
+
 /// Properties of a program that calls librdkafka: callbacks and pointers.
 const CALLBACKS: &[&str] = &[
     "background_event_cb",
@@ -156,7 +160,6 @@ const PRODUCERS: &[&str] = &[
 
 const ORDINARY: &[&str] = &[
     "api.version.fallback.ms",
-    "api.version.request",
     "api.version.request.timeout.ms",
     "broker.address.family",
     "broker.address.ttl",
@@ -276,6 +279,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub fn note(name: &str) -> Option<String> {
     let why = if OWN.contains(&name) {
         "gpss sets it itself"
+    } else if OUTDATED.contains(&name) {
+        "brokers are asked, and those that do not know the question are spoken to by broker.version.fallback"
     } else if CALLBACKS.contains(&name) {
         "only a program can set it"
     } else if GROUP_MEMBERS.contains(&name) {
@@ -475,6 +480,7 @@ mod tests {
             READS_SERVER_FILE,
             RUNS_PROGRAM,
             OWN,
+            OUTDATED,
             CALLBACKS,
             GROUP_MEMBERS,
             PRODUCERS,

@@ -1,6 +1,6 @@
 //! GPSS files as they are in the field, of all three versions, each run from submit to rows.
 
-use super::support::{Producer, Record, Scene, eventually, literal, value};
+use super::support::{Producer, Record, Scene, eventually, kill_hard, literal, value};
 
 /// Submits a configuration as the job `load`, with the scene's broker and topic in the places of
 /// `THE_ADDRESS` and `THE_TOPIC`.
@@ -533,4 +533,63 @@ KAFKA:
     eventually("nothing is left behind", 5, || {
         scene.db.sql("SELECT count(*) FROM pg_foreign_server") == "0"
     });
+}
+
+#[test]
+fn properties_for_old_brokers_do_not_keep_a_job_from_new_ones() {
+    let scene = Scene::new(1);
+    scene.topic.send_numbers(0..10);
+    submit(
+        &scene,
+        "
+DATABASE: d
+USER: u
+KAFKA:
+  INPUT:
+    SOURCE: {BROKERS: \"THE_ADDRESS\", TOPIC: THE_TOPIC}
+    COLUMNS: [{NAME: j, TYPE: json}]
+    FORMAT: json
+  OUTPUT: {TABLE: numbers, MAPPING: {n: \"(j->>'n')::int\"}}
+  PROPERTIES: {api.version.request: false, broker.version.fallback: 0.8.2.1}
+",
+    );
+    load(&scene);
+    scene.expect_exactly(0..10);
+}
+
+#[test]
+fn each_consistency_loads_exactly_once_whatever_dies() {
+    let scene = Scene::new(1);
+    scene.slow_down(20);
+    scene.topic.send_numbers(0..600);
+    let consistencies =
+        [("strong", "true"), ("at-least", "false"), ("at-most", "true"), ("none", "false")];
+    for (consistency, auto_commit) in consistencies {
+        scene.db.sql("TRUNCATE numbers");
+        let config = "
+DATABASE: d
+USER: u
+VERSION: 2
+KAFKA:
+  INPUT:
+    SOURCE: {BROKERS: \"THE_ADDRESS\", TOPIC: THE_TOPIC}
+    VALUE: {COLUMNS: [{NAME: j, TYPE: json}], FORMAT: json}
+  OUTPUT: {TABLE: numbers, MAPPING: {n: \"(j->>'n')::int\"}}
+  COMMIT: {MAX_ROW: 20, CONSISTENCY: THE_CONSISTENCY}
+  PROPERTIES: {group.id: a_group, enable.auto.commit: AUTO}
+";
+        let config = config.replace("THE_CONSISTENCY", consistency).replace("AUTO", auto_commit);
+        submit(&scene, &config);
+        scene.db.sql("SELECT gpss.start_job('load', reset => 'earliest')");
+        // Once in a batch's transaction, once wherever it happens to be.
+        for _ in 0..2 {
+            let before = scene.rows();
+            eventually("another batch", 60, || scene.rows() > before);
+            eventually("a worker", 30, || {
+                scene.workers().first().map(|pid| kill_hard(*pid)).is_some()
+            });
+        }
+        scene.expect_exactly(0..600);
+        scene.db.sql("SELECT gpss.stop_job('load'); SELECT gpss.remove_job('load')");
+    }
 }
