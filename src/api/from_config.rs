@@ -12,6 +12,7 @@ use crate::model::content::Format;
 use crate::model::job::{JobSpec, Origin, TableName};
 use crate::model::statement::{qualified, quote_ident, quote_literal};
 use crate::pg::acl;
+use crate::pg::fdw::type_by_name;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
 use crate::registry;
@@ -42,7 +43,7 @@ pub fn make(tx: &Tx, id: i64, config: &LoadConfig, targets: Vec<TableName>) -> R
         },
         name: object_name(id),
     };
-    let columns = columns(tx, kafka)?;
+    let columns = columns(kafka)?;
     spi::exec(
         tx,
         &format!(
@@ -131,7 +132,7 @@ pub fn drop_objects(tx: &Tx, job: &Job) -> Result<()> {
 }
 
 /// The table's columns, with the options that say what they hold.
-fn columns(tx: &Tx, kafka: &KafkaSource) -> Result<Vec<String>> {
+fn columns(kafka: &KafkaSource) -> Result<Vec<String>> {
     let mut columns = vec![];
     let mut ignored = 0;
     let sides = [(&kafka.value, "value", "field"), (&kafka.key, "key", "key_field")];
@@ -146,19 +147,19 @@ fn columns(tx: &Tx, kafka: &KafkaSource) -> Result<Vec<String>> {
                 let option = options(&[("source".to_owned(), source.to_owned())]);
                 columns.push(format!("{name} text {option}"));
             } else {
-                columns.push(column_definition(tx, column, source)?);
+                columns.push(column_definition(column, source)?);
             }
         }
     }
     if let Some(meta) = &kafka.meta {
-        columns.push(column_definition(tx, meta, "meta")?);
+        columns.push(column_definition(meta, "meta")?);
     }
     Ok(columns)
 }
 
-fn column_definition(tx: &Tx, column: &Column, source: &str) -> Result<String> {
+fn column_definition(column: &Column, source: &str) -> Result<String> {
     let option = options(&[("source".to_owned(), source.to_owned())]);
-    Ok(format!("{} {} {option}", quote_ident(&column.name), sql_type(tx, &column.type_name)?))
+    Ok(format!("{} {} {option}", quote_ident(&column.name), sql_type(&column.type_name)?))
 }
 
 /// Does the one column take the whole document, or the whole bytes?
@@ -228,11 +229,8 @@ fn options(list: &[(String, String)]) -> String {
 }
 
 /// A type's name as PostgreSQL writes it, so that nothing else can stand in its place.
-fn sql_type(tx: &Tx, name: &str) -> Result<String> {
-    let sql = "SELECT pg_catalog.format_type(t, NULL) FROM pg_catalog.to_regtype($1) AS t
-               WHERE t IS NOT NULL";
-    let found = spi::select(tx, sql, &[name.into()], |row| row.get::<String>(1))?;
-    found.into_iter().next().ok_or_else(|| {
+fn sql_type(name: &str) -> Result<String> {
+    type_by_name(name).ok_or_else(|| {
         Error::new(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"))
             .hint("TYPE of a column is an SQL type, for example json.")
     })

@@ -115,6 +115,30 @@ unsafe fn attribute(
     }
 }
 
+/// A type and its modifier by their name in SQL; None for an unknown type.
+///
+/// Raises: a name that is not well formed, and what the type says of its modifier.
+///
+/// # Safety
+/// In a transaction.
+pub(super) unsafe fn parse_type(name: &std::ffi::CStr) -> Option<ColumnType> {
+    let mut found = ColumnType { oid: pg_sys::InvalidOid, typmod: -1 };
+    // SAFETY: parse_type.c: writes the two; with missing_ok an unknown type is InvalidOid. From 16 on
+    // soft errors go into an ErrorSaveContext, and without one they are raised: unknown types too.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        pg_sys::parseTypeString(name.as_ptr(), &mut found.oid, &mut found.typmod, true);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        pg_sys::parseTypeString(
+            name.as_ptr(),
+            &mut found.oid,
+            &mut found.typmod,
+            std::ptr::null_mut(),
+        );
+    }
+    (found.oid != pg_sys::InvalidOid).then_some(found)
+}
+
 /// The text of a String node.
 ///
 /// # Safety

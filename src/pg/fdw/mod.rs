@@ -12,7 +12,7 @@ mod table;
 
 pub use plan::JsonCall;
 pub use scan::{Bound, Output, RowWriter, ScanRequest};
-pub use table::{Column, Table, options_from_array, relation_columns, type_name};
+pub use table::{Column, Table, options_from_array, relation_columns, type_by_name, type_name};
 
 use crate::error::Error;
 use pgrx::pg_sys;

@@ -3,8 +3,9 @@
 use crate::error::{Error, SqlState};
 use crate::model::statement::TargetColumn;
 use crate::pg::caught::raise;
+use crate::pg::compat;
 use pgrx::{PgList, PgRelation, pg_sys};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// Options as name and value, in catalog order.
 pub type Options = Vec<(String, String)>;
@@ -201,4 +202,14 @@ pub fn type_name(oid: pg_sys::Oid, typmod: i32) -> String {
     let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY;
     // SAFETY: format_type.c: a palloc'd string; an unknown type is "???".
     unsafe { text(pg_sys::format_type_extended(oid, typmod, flags as pg_sys::bits16)) }
+}
+
+/// The name, as `type_name` gives it, of a type that a user has written; None for an unknown one.
+///
+/// Raises: a name that is not well formed, and what the type says of its modifier.
+pub fn type_by_name(name: &str) -> Option<String> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: called by SQL functions, hence in a transaction.
+    let found = unsafe { compat::parse_type(&name) }?;
+    Some(type_name(found.oid, found.typmod))
 }
