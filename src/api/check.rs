@@ -3,6 +3,7 @@
 use super::{answer, check_owner, from_config, privileges, rolled_back, submit, undone};
 use crate::catalog::jobs::{self, Job};
 use crate::error::Result;
+use crate::fdw::columns::Layout;
 use crate::fdw::formats::Formats;
 use crate::fdw::options::{Place, validate};
 use crate::fdw::session::Needs;
@@ -140,8 +141,12 @@ fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
         let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
         let _owner = AsUser::restricted(job.owner);
         tx.set_local(c"search_path", &path);
+        let layout = Layout::of(&Table::load(submit::oid(tx, &job.spec.source)?))?;
         for sql in submit::check_statements(tx, &job.spec)? {
-            obstacles.push(Plan::prepare(tx, &sql, &[])?.obstacle_to_bulk(tx)?);
+            let function =
+                layout.calls_functions().then_some("a function makes them (format custom)");
+            let obstacle = Plan::prepare(tx, &sql, &[])?.obstacle_to_bulk(tx)?;
+            obstacles.push(obstacle.or(function));
         }
         Err(rolled_back())
     });

@@ -163,6 +163,11 @@ impl Layout {
         self.format(Side::Value) == Some(Format::Json) && self.format(Side::Key).is_none()
     }
 
+    /// Are rows made by functions of the user's (format custom)?
+    pub fn calls_functions(&self) -> bool {
+        Side::BOTH.into_iter().any(|side| self.format(side) == Some(Format::Custom))
+    }
+
     pub fn format(&self, side: Side) -> Option<Format> {
         self.contents[side as usize].as_ref().map(|content| content.format)
     }

@@ -168,6 +168,17 @@ SELECT pg_temp.error_of($$SELECT gpss.submit_job('c', pg_temp.config('   COMMIT:
 SELECT pg_temp.error_of($$SELECT gpss.submit_job('c', pg_temp.config('   COMMIT:', '   PROPERTIES:
       plugin.library.paths: /tmp/evil
    COMMIT:'))$$);
+-- So do the program of an alert and the files of a schema registry.
+SELECT pg_temp.error_of($$SELECT gpss.submit_job('c', pg_temp.config('KAFKA:', 'ALERT: {COMMAND: "true"}
+KAFKA:'))$$);
+SELECT pg_temp.error_of($$SELECT gpss.submit_job('c', pg_temp.config('FORMAT: json', 'FORMAT: avro
+      AVRO_OPTION: {SCHEMA_PATH_ON_GPDB: /etc/passwd}'))$$);
+RESET ROLE;
+GRANT pg_execute_server_program TO regress_gpss_alice;
+SET ROLE regress_gpss_alice;
+SELECT gpss.submit_job('c', pg_temp.config('KAFKA:', 'ALERT: {COMMAND: "true"}
+KAFKA:')) > 0 AS submitted;
+SELECT gpss.remove_job('c');
 RESET ROLE;
 
 DELETE FROM gpss.error;
