@@ -373,13 +373,14 @@ impl Work {
             self.expected = (rows.len(), rows.bytes());
             self.out.send_rows(rows, consumer, &self.topic);
         }
+        if let Some(failure) = failure {
+            // No end is told: what lies before it may not have been handed out.
+            return Err(failure);
+        }
         for (partition, offset) in ends {
             self.out.send(Input::End { partition, offset });
         }
-        match failure {
-            Some(failure) => Err(failure),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// An empty block: a used one, or one with room for as much as the last one held: a busy topic
