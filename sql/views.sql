@@ -159,7 +159,7 @@ COMMENT ON FUNCTION gpss.load(text, boolean, jsonb) IS
     'submits, starts and awaits a load from a GPSS configuration; a later load of the same topic and table continues';
 COMMENT ON FUNCTION gpss.start_load(text, boolean, jsonb, text) IS
     'the part of gpss.load that has to be committed before workers can see it; its job''s name';
-COMMENT ON FUNCTION gpss.check(text) IS
+COMMENT ON FUNCTION gpss.check(text, jsonb) IS
     'tries everything that a job (by name) or a load configuration (as text) needs, one row each';
 COMMENT ON FUNCTION gpss.fdw_handler() IS 'handler of the foreign data wrapper gpss';
 COMMENT ON FUNCTION gpss.fdw_validator(text[], oid) IS 'validator of the foreign data wrapper gpss';

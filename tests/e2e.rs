@@ -9,9 +9,11 @@ mod e2e {
     mod changes;
     mod configurations;
     mod conversions;
+    mod formats;
     mod jobs;
     mod lifecycle;
     mod real_example;
+    mod registries;
     mod scan;
     mod scan_json;
     mod schedule;

@@ -1,8 +1,10 @@
 //! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails.
 
+use super::jobs::template_values;
 use super::{answer, check_owner, from_config, privileges, rolled_back, submit, undone};
 use crate::catalog::jobs::{self, Job};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
+use crate::fdw::asking;
 use crate::fdw::columns::Layout;
 use crate::fdw::formats::Formats;
 use crate::fdw::options::{Place, validate};
@@ -11,6 +13,7 @@ use crate::fdw::source::{self, KafkaSource};
 use crate::kafka::{Consumer, Properties};
 use crate::model::config::LoadConfig;
 use crate::model::job::JobSpec;
+use crate::model::partitions::Partitions;
 use crate::model::statement::{qualified, quote_literal};
 use crate::pg::acl::AsUser;
 use crate::pg::fdw::Table;
@@ -18,9 +21,10 @@ use crate::pg::signals;
 use crate::pg::spi::{self, Plan};
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
+use pgrx::JsonB;
 use pgrx::prelude::*;
-use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::sync::Arc;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,11 +33,13 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 type Finding = (String, String, String, Option<String>);
 
 /// Checks a job, given by its name, or a load configuration, given as text: brokers, topic,
-/// partitions, target, privileges and mapping. Nothing is changed.
+/// partitions, schema registry, target, privileges and mapping; `properties` fill a configuration's
+/// `{{templates}}`. Nothing is changed.
 #[pg_extern(schema = "gpss", name = "check", volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)] // pgrx reads the result's columns from this type
 fn check(
     job_or_config: &str,
+    properties: default!(JsonB, "'{}'"),
 ) -> TableIterator<
     'static,
     (
@@ -43,10 +49,10 @@ fn check(
         name!(hint, Option<String>),
     ),
 > {
-    TableIterator::new(answer(|| run(job_or_config)))
+    TableIterator::new(answer(|| run(job_or_config, properties)))
 }
 
-fn run(job_or_config: &str) -> Result<Vec<Finding>> {
+fn run(job_or_config: &str, properties: JsonB) -> Result<Vec<Finding>> {
     let tx = Tx::current();
     let mut findings = vec![];
     if let Some(job) = jobs::find(&tx, job_or_config)? {
@@ -59,7 +65,7 @@ fn run(job_or_config: &str) -> Result<Vec<Finding>> {
     if !job_or_config.contains(':') {
         return Err(super::unknown_job(job_or_config));
     }
-    let config = submit::parse(job_or_config, &BTreeMap::new())?;
+    let config = submit::parse(job_or_config, &template_values(properties)?)?;
     note(&mut findings, "configuration", Ok("every key is known".to_owned()));
     check_config(&tx, &config, &mut findings);
     Ok(findings)
@@ -73,7 +79,7 @@ fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
         validate(Place::UserMapping, &kafka.properties, privileges())?;
         Properties::new(&kafka.brokers, &kafka.properties)
     });
-    check_kafka(properties, &kafka.topic, findings);
+    check_kafka(properties, &kafka.topic, kafka.partitions.as_ref(), findings);
     match submit::targets_of(tx, config) {
         Err(error) => note(findings, "target", Err(error)),
         Ok(targets) => {
@@ -105,14 +111,14 @@ fn check_source(tx: &Tx, spec: &JobSpec, owner: pg_sys::Oid, findings: &mut Vec<
         let oid: Vec<pg_sys::Oid> = spi::select(tx, &sql, &[], |row| row.get(1))?;
         let table = Table::load(oid.into_iter().next().unwrap_or(pg_sys::InvalidOid));
         source::check_wrapper(&table)?;
-        let topic = KafkaSource::of(&table)?.topic;
-        Ok((topic, source::properties(&table, owner)?, Formats::of(&table, owner)))
+        let kafka = KafkaSource::of(&table)?;
+        Ok((kafka, source::properties(&table, owner)?, Formats::of(&table, owner)))
     });
     match found {
         Err(error) => note(findings, "source", Err(error)),
-        Ok((topic, properties, formats)) => {
+        Ok((kafka, properties, formats)) => {
             note(findings, "source", Ok(format!("foreign table {}", qualified(&spec.source))));
-            check_kafka(Ok(properties), &topic, findings);
+            check_kafka(Ok(properties), &kafka.topic, kafka.partitions.as_ref(), findings);
             check_registries(formats, findings);
         }
     }
@@ -129,7 +135,9 @@ fn check_registries(formats: Result<Formats>, findings: &mut Vec<Finding>) {
     }
     for registry in formats.registries() {
         let detail = |()| format!("the schema registry at {registry} answers");
-        note(findings, "schema registry", registry.check().map(detail));
+        let asked = Arc::clone(registry);
+        let answer = asking::ask(registry, move || asked.check()).and_then(|answer| answer);
+        note(findings, "schema registry", answer.map(detail));
     }
     signals::check_for_interrupts();
 }
@@ -164,7 +172,12 @@ fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
     }
 }
 
-fn check_kafka(properties: Result<Properties>, topic: &str, findings: &mut Vec<Finding>) {
+fn check_kafka(
+    properties: Result<Properties>,
+    topic: &str,
+    chosen: Option<&Partitions>,
+    findings: &mut Vec<Finding>,
+) {
     let consumer = properties.and_then(|p| {
         let consumer = Consumer::open(&p)?;
         Ok((consumer, p.brokers().to_owned()))
@@ -192,8 +205,12 @@ fn check_kafka(properties: Result<Properties>, topic: &str, findings: &mut Vec<F
                 let detail =
                     format!("topic \"{topic}\" has {} partition{plural}", partitions.len());
                 note(findings, "topic", Ok(detail));
-                let marks: Result<i64> = partitions
-                    .iter()
+                let missing = chosen.and_then(|chosen| chosen.missing(&partitions));
+                if let Some(partition) = missing {
+                    note(findings, "partitions", Err(no_partition(topic, partition)));
+                }
+                let read = partitions.iter().filter(|p| chosen.is_none_or(|c| c.contains(**p)));
+                let marks: Result<i64> = read
                     .map(|p| {
                         let (low, high) = consumer.watermarks(topic, *p, TIMEOUT, &cancelled)?;
                         Ok(high - low)
@@ -206,6 +223,12 @@ fn check_kafka(properties: Result<Properties>, topic: &str, findings: &mut Vec<F
     }
     consumer.close(Duration::from_secs(2));
     signals::check_for_interrupts();
+}
+
+fn no_partition(topic: &str, partition: i32) -> Error {
+    let message = format!("topic \"{topic}\" has no partition {partition}");
+    Error::new(SqlState::INVALID_PARAMETER, message)
+        .hint("PARTITIONS, the foreign table's option \"partitions\", names it.")
 }
 
 fn note(findings: &mut Vec<Finding>, component: &str, outcome: Result<String>) {

@@ -179,10 +179,13 @@ fn of_message(
     });
     signals::check_for_interrupts();
     match found {
-        Ok(rows) => Ok(rows
-            .into_iter()
-            .map(|row| Line { row: serde_json::from_str(&row).ok(), ..line() })
-            .collect()),
+        Ok(rows) => {
+            let line = |row: String| match serde_json::from_str(&row) {
+                Ok(row) => Line { row: Some(row), ..line() },
+                Err(error) => Line { error: Some(format!("cannot be shown: {error}")), ..line() },
+            };
+            Ok(rows.into_iter().map(line).collect())
+        }
         Err(error) if error.sqlstate == SqlState::QUERY_CANCELED => Err(error),
         Err(error) => Ok(vec![Line { error: Some(error.to_string()), ..line() }]),
     }

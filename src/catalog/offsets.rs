@@ -56,13 +56,22 @@ pub fn position(
     Ok(())
 }
 
-/// A job's name and its offsets.
-pub type Inherited = Option<(String, BTreeMap<i32, i64>)>;
+/// Where another job of the same identity stood.
+pub struct Inherited {
+    /// Its name.
+    pub job: String,
+    pub offsets: BTreeMap<i32, i64>,
+    /// It has stopped, and later than this job.
+    pub newer: bool,
+}
 
 /// The offsets of the job that last loaded the same topic of the same cluster into the same tables
 /// from a GPSS configuration: GPSS resumes by topic and table, not by job.
-pub fn inherited(tx: &Tx, job_id: i64, cluster_id: &str) -> Result<Inherited> {
-    let sql = "SELECT o.job_id, other.name
+pub fn inherited(tx: &Tx, job_id: i64, cluster_id: &str) -> Result<Option<Inherited>> {
+    let sql = "SELECT o.job_id, other.name,
+            o.updated_at > coalesce((SELECT max(mine.updated_at) FROM gpss.offsets mine
+                                     WHERE mine.job_id = me.id), '-infinity')
+            AND NOT EXISTS (SELECT FROM gpss.run r WHERE r.job_id = other.id)
         FROM gpss.job me
         JOIN gpss.job other ON other.id <> me.id
             AND other.owner = me.owner
@@ -74,9 +83,9 @@ pub fn inherited(tx: &Tx, job_id: i64, cluster_id: &str) -> Result<Inherited> {
         WHERE me.id = $1 AND me.spec->>'origin' = 'config'
         ORDER BY o.updated_at DESC
         LIMIT 1";
-    let row = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
+    let row = |row: &Row<'_>| Ok((row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<bool>(3)?));
     match select(tx, sql, &[Arg::from(job_id), Arg::from(cluster_id)], row)?.pop() {
-        Some((id, name)) => Ok(Some((name, load(tx, id)?))),
+        Some((id, job, newer)) => Ok(Some(Inherited { job, offsets: load(tx, id)?, newer })),
         None => Ok(None),
     }
 }

@@ -1,6 +1,7 @@
 //! What each column of a foreign table holds, by its options and the formats of value and key, and
 //! what the decoders have to deliver for it.
 
+use super::formats;
 use crate::error::{Error, Result, SqlState};
 use crate::format::{Cast, JsonField, Step};
 use crate::model::content::{Content, Format};
@@ -55,7 +56,7 @@ impl Layout {
     /// Options that do not go together.
     pub fn of(table: &Table) -> Result<Layout> {
         let mut layout = Layout::of_options(&table.options, &table.columns)?;
-        for content in layout.contents.iter_mut().flatten() {
+        for content in layout.contents.iter_mut().flatten().filter(|c| !formats::has_schema(c)) {
             for (name, value) in &table.server_options {
                 content.set_default(name, value);
             }

@@ -8,11 +8,13 @@ use crate::error::{Error, Result, SqlState};
 use crate::model::content::{Content, Format};
 use crate::model::rows::Side;
 use crate::model::statement::{function_name, quote_ident, quote_literal};
-use crate::pg::acl::AsUser;
+use crate::pg::acl::{self, AsUser};
+use crate::pg::caught::caught;
 use crate::pg::fdw::{RowWriter, Table, type_name};
 use crate::pg::spi::{self, Arg, Plan, Type};
 use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
+use std::ffi::CString;
 
 /// Rows that a function may return for one message.
 const MAX_ROWS: usize = 1_000_000;
@@ -20,9 +22,32 @@ const MAX_ROWS: usize = 1_000_000;
 /// A column of the scan's rows and its place among those that the function returns.
 pub type Place = (usize, usize);
 
+/// Whose code the function is, and where his names are looked up when somebody else reads the table:
+/// a reader's search path could put functions of the reader's in the place of the owner's.
+#[derive(Clone)]
+struct Identity {
+    owner: Oid,
+    path: CString,
+}
+
+impl Identity {
+    fn of(table: &Table) -> Identity {
+        let path = format!("pg_catalog, {}, pg_temp", quote_ident(&table.schema));
+        Identity { owner: table.owner, path: CString::new(path).unwrap_or_default() }
+    }
+
+    fn assume(&self) -> AsUser {
+        if acl::current_user() == self.owner {
+            AsUser::restricted(self.owner)
+        } else {
+            AsUser::restricted_with_path(self.owner, &self.path)
+        }
+    }
+}
+
 /// The function of one side of a table's messages.
 pub struct RowFunction {
-    owner: Oid,
+    identity: Identity,
     sql: String,
     /// Prepared when the first message comes.
     plan: Option<Plan>,
@@ -57,8 +82,12 @@ impl RowFunction {
             .map(|(name, c)| format!("{} {}", quote_ident(name), type_name(c.type_oid, c.typmod)))
             .collect();
         let names: Vec<String> = columns.iter().map(|(name, _)| quote_ident(name)).collect();
-        let call = call(content)?;
-        let alias = match returns(&tx, content)? {
+        // As the owner, who may use a schema that the reader may not.
+        let identity = Identity::of(table);
+        let _owner = identity.assume();
+        let (returns, argument) = signature(&tx, content)?;
+        let call = call(content, &argument)?;
+        let alias = match returns {
             Returns::Record => format!("t({})", defined.join(", ")),
             Returns::Columns => "t".to_owned(),
             Returns::Value => format!("t({})", names.first().cloned().unwrap_or("value".into())),
@@ -66,7 +95,7 @@ impl RowFunction {
         let selected =
             if names.is_empty() { String::new() } else { format!("t.{}", names.join(", t.")) };
         Ok(Some(RowFunction {
-            owner: table.owner,
+            identity: identity.clone(),
             sql: format!("SELECT {selected} FROM {call} AS {alias}"),
             plan: None,
             columns: names.len(),
@@ -75,26 +104,31 @@ impl RowFunction {
 
     /// Calls the function. No payload: a row of NULLs.
     ///
-    /// Raises: what the function raises.
+    /// # Errors
+    /// What the function raises.
     pub fn rows(&mut self, payload: Option<&[u8]>) -> Result<TextRows> {
         let Some(payload) = payload else { return Ok(vec![vec![None; self.columns]]) };
         let tx = Tx::current();
-        let _owner = AsUser::restricted(self.owner);
+        let _owner = self.identity.assume();
         let plan = match &mut self.plan {
             Some(plan) => plan,
             plan => plan.insert(Plan::prepare(&tx, &self.sql, &[Type::Bytea])?),
         };
         let columns = self.columns;
         let mut count = 0;
-        plan.execute_returning(&tx, &[Arg::from(payload)], |row| {
-            count += 1;
-            if count > MAX_ROWS {
-                return Err(Error::new(
-                    SqlState::new("54000"),
-                    format!("the formatter returned more than {MAX_ROWS} rows for a message"),
-                ));
-            }
-            (1..=columns).map(|number| row.get::<Option<String>>(number)).collect()
+        // Caught, so that a code of the user's own does not become an internal error on its way
+        // through the scan.
+        caught(|| {
+            plan.execute_returning(&tx, &[Arg::from(payload)], |row| {
+                count += 1;
+                if count > MAX_ROWS {
+                    return Err(Error::new(
+                        SqlState::new("54000"),
+                        format!("the formatter returned more than {MAX_ROWS} rows for a message"),
+                    ));
+                }
+                (1..=columns).map(|number| row.get::<Option<String>>(number)).collect()
+            })
         })
     }
 }
@@ -117,10 +151,10 @@ fn name(content: &Content) -> Result<&str> {
     function_name(name)
 }
 
-/// The arguments: the bytes, and the option `params` as whatever type the function takes.
-fn call(content: &Content) -> Result<String> {
+/// The arguments: the bytes, and the option `params` as the type that the function takes.
+fn call(content: &Content, argument: &str) -> Result<String> {
     let params = quote_literal(content.get("params").unwrap_or("{}"));
-    Ok(format!("{}($1, {params})", name(content)?))
+    Ok(format!("{}($1, {params}::pg_catalog.{argument})", name(content)?))
 }
 
 /// The checks that need no database.
@@ -150,23 +184,29 @@ enum Returns {
     Value,
 }
 
-fn returns(tx: &Tx, content: &Content) -> Result<Returns> {
+/// What the function returns and the type of its second argument: of several the first that it is for.
+fn signature(tx: &Tx, content: &Content) -> Result<(Returns, String)> {
     let name = name(content)?;
     let sql = "SELECT CASE
             WHEN p.proargmodes IS NOT NULL AND p.proargmodes::text ~ '[obt]' THEN 'columns'
             WHEN p.prorettype OPERATOR(pg_catalog.=) 'pg_catalog.record'::pg_catalog.regtype THEN 'record'
             WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'columns'
-            ELSE 'value' END
+            ELSE 'value' END, a.argument
         FROM pg_catalog.unnest(ARRAY['jsonb', 'json', 'text']) WITH ORDINALITY AS a (argument, n)
         JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(
             pg_catalog.concat($1, '(pg_catalog.bytea, pg_catalog.', a.argument, ')'))
         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.prorettype
         ORDER BY a.n LIMIT 1";
-    let found = spi::select(tx, sql, &[name.into()], |row| row.get::<String>(1))?.pop();
-    match found.as_deref() {
-        Some("record") => Ok(Returns::Record),
-        Some("columns") => Ok(Returns::Columns),
-        Some(_) => Ok(Returns::Value),
+    let row = |row: &spi::Row<'_>| Ok((row.get::<String>(1)?, row.get::<String>(2)?));
+    match spi::select(tx, sql, &[name.into()], row)?.pop() {
+        Some((returns, argument)) => Ok((
+            match returns.as_str() {
+                "record" => Returns::Record,
+                "columns" => Returns::Columns,
+                _ => Returns::Value,
+            },
+            argument,
+        )),
         None => Err(Error::new(
             SqlState::new("42883"),
             format!("function {name}(bytea, jsonb) does not exist"),

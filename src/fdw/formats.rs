@@ -1,5 +1,6 @@
 //! From a foreign table's options to the decoders of its messages.
 
+use super::asking::Cancellable;
 use super::columns::{self, Layout};
 use super::custom;
 use super::options::{OF_SERVERS, REGISTRY_PASSWORD, REGISTRY_USER};
@@ -12,7 +13,7 @@ use crate::format::{Decode, MessageDecoder, Reading, text_decoder};
 use crate::model::content::{Content, Format};
 use crate::model::rows::Side;
 use crate::pg::fdw::{Column, Table};
-use crate::registry::{Registry, RegistryConfig};
+use crate::registry::{Registry, RegistryConfig, split_login};
 use pgrx::pg_sys::Oid;
 use std::io::Read;
 use std::sync::Arc;
@@ -29,7 +30,16 @@ pub fn check(options: &[(String, String)]) -> Result<()> {
         match content.format {
             Format::Custom => custom::check(content)?,
             Format::Avro | Format::Protobuf => {
-                RegistryConfig::new(content, None, None)?;
+                let registry = RegistryConfig::new(content, None, None)?;
+                if let Some(config) = &registry {
+                    split_login(&config.addresses)?;
+                }
+                if registry.is_some() && has_schema(content) {
+                    return Err(Error::new(
+                        SqlState::INVALID_PARAMETER,
+                        "a schema registry and a schema of its own exclude each other",
+                    ));
+                }
                 if content.get("schema_path").is_none() && content.get("schema").is_some() {
                     decoder_of_documents(content, None, &[])?;
                 }
@@ -43,6 +53,11 @@ pub fn check(options: &[(String, String)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Does it bring its schema, so that no registry is asked?
+pub fn has_schema(content: &Content) -> bool {
+    ["schema", "schema_path"].iter().any(|option| content.get(option).is_some())
 }
 
 /// What is needed to make decoders for a table, on any thread and as often as wanted.
@@ -60,6 +75,9 @@ struct SideFormat {
     raw: Vec<String>,
     registry: Option<Arc<Registry>>,
 }
+
+/// How decoders ask a registry.
+type Asks = fn(Arc<Registry>) -> Arc<dyn Schemas>;
 
 /// Name and password for a schema registry.
 type Login = (Option<String>, Option<String>);
@@ -118,8 +136,24 @@ impl Formats {
     /// # Errors
     /// Options that do not go together, a schema that cannot be read.
     pub fn decoder(&self, needs: &Needs) -> Result<MessageDecoder> {
+        self.decoder_that(needs, Self::as_it_is)
+    }
+
+    /// The same for the main thread, where nothing may be waited for that cannot be cancelled.
+    ///
+    /// # Errors
+    /// As `decoder`.
+    pub fn decoder_here(&self, needs: &Needs) -> Result<MessageDecoder> {
+        self.decoder_that(needs, |registry| Arc::new(Cancellable(registry)))
+    }
+
+    fn decoder_that(&self, needs: &Needs, asks: Asks) -> Result<MessageDecoder> {
         let [value, key] = &self.sides;
-        Ok(MessageDecoder::new([value.reading()?, key.reading()?], &needs.sides))
+        Ok(MessageDecoder::new([value.reading(asks)?, key.reading(asks)?], &needs.sides))
+    }
+
+    fn as_it_is(registry: Arc<Registry>) -> Arc<dyn Schemas> {
+        registry
     }
 
     /// The schema registries.
@@ -129,15 +163,15 @@ impl Formats {
 }
 
 impl SideFormat {
-    fn reading(&self) -> Result<Reading> {
+    fn reading(&self, asks: Asks) -> Result<Reading> {
         let Some(content) = &self.content else { return Ok(Reading::Ignored) };
         Ok(match content.format {
             Format::Json if content.get("encoding").is_none() => Reading::Json,
             // The bytes are the message's own, and the function is called where the row is made.
             Format::Binary | Format::Custom => Reading::Ignored,
             Format::Avro | Format::Protobuf => {
-                let schemas = self.registry.clone().map(|registry| registry as Arc<dyn Schemas>);
-                Reading::Records(decoder_of_documents(content, schemas, &self.raw)?)
+                let schemas = self.registry.clone().map(asks);
+                Reading::Made(decoder_of_documents(content, schemas, &self.raw)?)
             }
             _ => Reading::Records(text_decoder(content, &self.fields)?),
         })
@@ -175,8 +209,11 @@ fn decoder_of_documents(
 
 fn schema_file(path: &str) -> Result<Vec<u8>> {
     let mut bytes = vec![];
-    let read = std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_SCHEMA + 1).read_to_end(&mut bytes));
+    // Opening a pipe, or reading a device, could wait for ever.
+    let read = std::fs::metadata(path).and_then(|found| match found.is_file() {
+        true => std::fs::File::open(path)?.take(MAX_SCHEMA + 1).read_to_end(&mut bytes),
+        false => Err(std::io::Error::other("it is no regular file")),
+    });
     match read {
         Ok(_) if bytes.len() as u64 > MAX_SCHEMA => Err(Error::new(
             SqlState::INVALID_PARAMETER,

@@ -50,7 +50,7 @@ impl<K: Kind> RecordFunction for FormatFunction<K> {
         let outputs: Vec<Output> = columns.iter().cloned().map(Output::Column).collect();
         let used = vec![true; outputs.len()];
         let (shape, needs) = Shape::new("", &layout, &columns, (&outputs, &used, &[]))?;
-        let decoder = Formats::new(&layout, &columns, |_| (None, None))?.decoder(&needs)?;
+        let decoder = Formats::new(&layout, &columns, |_| (None, None))?.decoder_here(&needs)?;
         Ok(FormatFunction {
             options,
             shape,

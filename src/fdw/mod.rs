@@ -1,6 +1,7 @@
 //! Ring 2: the foreign table over a Kafka topic: its options, its scan, and the reader behind both
 //! an ad-hoc SELECT and a job's batch.
 
+pub mod asking;
 pub mod batch;
 mod cells;
 pub mod columns;

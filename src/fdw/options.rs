@@ -6,6 +6,7 @@ use crate::kafka::properties::{self, Rule};
 use crate::model::content::{self, Content, Format, FormatOption, Kind};
 use crate::model::partitions::Partitions;
 use crate::model::suggest;
+use crate::registry;
 
 use super::formats;
 
@@ -219,6 +220,9 @@ fn check_format_option(
     }
     if place == Place::Server {
         content::check(option, value)?;
+        if option.name == "schema_registry" {
+            registry::split_login(value)?;
+        }
     }
     Ok(())
 }
@@ -267,9 +271,15 @@ fn place_of(name: &str) -> Option<&'static str> {
 }
 
 fn unknown(place: Place, name: &str) -> Error {
-    let own = OPTIONS.iter().filter(|o| o.place == place).map(|o| o.name);
+    let own = OPTIONS.iter().filter(|o| o.belongs_to(place)).map(|o| o.name);
     let hint = match place {
         Place::Wrapper => "The wrapper takes no options.".to_owned(),
+        Place::UserMapping if OF_SERVERS.contains(&name) => {
+            format!("The option \"{name}\" belongs to the server.")
+        }
+        Place::Server if [REGISTRY_USER, REGISTRY_PASSWORD].contains(&name) => {
+            "Everybody can read a server's options. Set it with CREATE USER MAPPING.".to_owned()
+        }
         Place::UserMapping if place_of(name).is_some() => {
             format!("The option \"{name}\" belongs to {}.", place_of(name).unwrap_or_default())
         }

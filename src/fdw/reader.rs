@@ -276,6 +276,10 @@ impl Out {
                 high.push((row.partition, mark));
             }
         }
+        self.send_block(rows, high);
+    }
+
+    fn send_block(&self, rows: Rows, high: Vec<Position>) {
         self.budget.reserve(rows.bytes(), &self.stop);
         self.send(Input::Block { rows, high });
     }
@@ -422,6 +426,11 @@ impl Work {
             && self.decoder.decode(&message, rows)? == Room::Enough
         {
             return Ok(());
+        }
+        // Handed over at once: a poll's messages may grow to many blocks.
+        for full in blocks.drain(..) {
+            self.expected = (full.len(), full.bytes());
+            self.out.send_block(full, vec![]);
         }
         let mut rows = self.block();
         // An empty block takes any message.

@@ -99,7 +99,7 @@ impl ForeignSource for KafkaScan {
                     true => None,
                     false => {
                         shape.look_in(&needs);
-                        Some(running.formats.decoder(&needs)?)
+                        Some(running.formats.decoder_here(&needs)?)
                     }
                 },
                 running,

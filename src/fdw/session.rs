@@ -124,7 +124,9 @@ pub fn running(table: &Table, layout: &Layout, headers: bool) -> Result<Option<R
     };
     STATE.with(|s| match &*s.borrow() {
         State::Running(running) if running.relid == table.relid => {
-            let other_layout = !layout.is_by_name() && *layout != *running.layout;
+            // Members are found by their names, whatever other columns there were.
+            let by_name = layout.is_by_name() && layout.contents == running.layout.contents;
+            let other_layout = !by_name && *layout != *running.layout;
             if (headers && !running.needs.headers) || other_layout {
                 return changed("the columns of the foreign table have changed");
             }

@@ -48,6 +48,8 @@ pub struct JsonDecoder {
     document: u64,
     /// PostgreSQL has to be asked for the current document's fields.
     unsure: bool,
+    /// An escape that PostgreSQL refuses matters only in a text that is wanted.
+    lenient: bool,
 }
 
 /// What is being read: an array, an object, or the document around its one value.
@@ -88,6 +90,8 @@ enum Value {
     Plain,
     /// A string with escapes.
     Escaped,
+    /// A string with escapes that PostgreSQL refuses, where that matters only if it is wanted.
+    Refused,
     Null,
     Other,
 }
@@ -105,7 +109,14 @@ impl JsonDecoder {
             reason: String::new(),
             document: 0,
             unsure: false,
+            lenient: false,
         }
+    }
+
+    /// For documents that a decoder has made of another format: the rule of PostgreSQL's operators
+    /// that one string's escape spoils all fields of the document is none of that format's.
+    pub fn lenient(fields: &[JsonField]) -> Self {
+        JsonDecoder { lenient: true, ..JsonDecoder::new(fields) }
     }
 
     /// Checks a document and finds its fields. `Bad` where `json_in` raises an error in a database
@@ -149,6 +160,7 @@ impl JsonDecoder {
                     at = string.next();
                     match string.escapes {
                         Escapes::None => Value::Plain,
+                        Escapes::Refused if self.lenient => Value::Refused,
                         escapes => {
                             self.unsure |= escapes == Escapes::Refused;
                             Value::Escaped
@@ -270,7 +282,7 @@ impl JsonDecoder {
             return scan::expected(bytes, at, "\":\"");
         }
         let (value, _) = scan::token(bytes, at + 1);
-        self.unsure |= name.escapes == Escapes::Refused;
+        self.unsure |= name.escapes == Escapes::Refused && !self.lenient;
         let node = self.child(parent, bytes, name);
         let text = bytes.get(start..value).unwrap_or_default();
         let key = match name.escapes {
@@ -301,6 +313,10 @@ impl JsonDecoder {
         let as_text = match value {
             Value::Plain => Field::Value(start + 1, end - start - 2),
             Value::Escaped => self.unescaped(bytes, start + 1, end - 1),
+            Value::Refused => {
+                self.unsure |= self.nodes[node].wanted.iter().any(|wanted| wanted.text);
+                Field::Null
+            }
             Value::Null => Field::Null,
             Value::Other => json,
         };

@@ -76,6 +76,8 @@ pub enum Reading {
     /// As one JSON document in UTF-8.
     Json,
     Records(Box<dyn Decode>),
+    /// Records whose documents the decoder makes of another format.
+    Made(Box<dyn Decode>),
 }
 
 /// Decodes messages into the records of a block.
@@ -204,14 +206,24 @@ impl SideDecoder {
         match reading {
             Reading::Ignored => SideDecoder::Ignored,
             Reading::Json => SideDecoder::Json(Box::new(JsonDecoder::new(&wanted.fields))),
-            Reading::Records(decoder) => SideDecoder::Records(Box::new(Records {
-                decoder,
-                json: JsonDecoder::new(&wanted.fields),
-                wanted: wanted.clone(),
-                texts: vec![],
-                scratch: vec![],
-            })),
+            Reading::Records(decoder) => {
+                SideDecoder::records(decoder, JsonDecoder::new(&wanted.fields), wanted)
+            }
+            Reading::Made(decoder) => {
+                SideDecoder::records(decoder, JsonDecoder::lenient(&wanted.fields), wanted)
+            }
         }
+    }
+
+    fn records(decoder: Box<dyn Decode>, json: JsonDecoder, wanted: &Wanted) -> SideDecoder {
+        let (texts, scratch) = (vec![], vec![]);
+        SideDecoder::Records(Box::new(Records {
+            decoder,
+            json,
+            wanted: wanted.clone(),
+            texts,
+            scratch,
+        }))
     }
 
     /// Hands each record of the payload to `take`. A tombstone is a record of NULLs.

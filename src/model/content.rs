@@ -218,6 +218,11 @@ pub fn check(option: &FormatOption, value: &str) -> Result<()> {
         Kind::ServerFile if !value.starts_with('/') => {
             "must be an absolute path on the database server"
         }
+        _ if option.name == "schema_min_tls_version"
+            && !["1.0", "1.1", "1.2", "1.3"].contains(&value) =>
+        {
+            "must be 1.0, 1.1, 1.2 or 1.3"
+        }
         _ => return Ok(()),
     };
     let message = format!("option \"{}\" {wrong}", option.name);

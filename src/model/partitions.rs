@@ -22,6 +22,13 @@ impl Partitions {
         inner.split(',').map(range).collect::<Option<Vec<_>>>().map(Partitions)
     }
 
+    /// The first number that the user has written, alone or at an end of a range, and that is not
+    /// among these.
+    pub fn missing(&self, partitions: &[i32]) -> Option<i32> {
+        let mut named = self.0.iter().flat_map(|(first, last)| [*first, *last]);
+        named.find(|partition| !partitions.contains(partition))
+    }
+
     pub fn contains(&self, partition: i32) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&partition))
     }
@@ -63,6 +70,8 @@ mod tests {
         let inside: Vec<i32> = (0..10).filter(|p| chosen.contains(*p)).collect();
         assert_eq!(inside, [1, 2, 3, 4, 7]);
         assert_eq!(chosen.to_string(), "1, 2...4, 7");
+        assert_eq!(chosen.missing(&[0, 1, 2, 3, 4, 5]), Some(7));
+        assert_eq!(chosen.missing(&[1, 2, 4, 7]), None);
         for text in ["5", "[5]", "5-5", " ( 5..5 ) "] {
             assert_eq!(Partitions::parse(text).unwrap().to_string(), "5", "{text}");
         }

@@ -77,7 +77,7 @@ pub fn trial_statement(
         })
         .collect();
     Ok(format!(
-        "SELECT pg_catalog.to_json(r)::pg_catalog.text\nFROM (SELECT {} FROM ({select}) AS v ({})) AS r",
+        "SELECT pg_catalog.to_json(r.*)::pg_catalog.text\nFROM (SELECT {} FROM ({select}) AS v ({})) AS r",
         typed.join(", "),
         columns.join(", "),
     ))

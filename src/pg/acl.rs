@@ -177,13 +177,26 @@ impl AsUser {
             raise(error.hint(format!("Run CREATE EXTENSION {EXTENSION}.")));
         };
         let mut guard = AsUser::role(extension.owner);
+        guard.pin_search_path(c"pg_catalog, pg_temp");
+        guard
+    }
+
+    /// As `restricted`, for code of that role's that a caller runs who may be hostile to him: names
+    /// in it are looked up by this search path, not by the caller's.
+    pub fn restricted_with_path(role: Oid, path: &CStr) -> AsUser {
+        let mut guard = AsUser::restricted(role);
+        guard.pin_search_path(path);
+        guard
+    }
+
+    fn pin_search_path(&mut self, path: &CStr) {
         // SAFETY: guc.c, as fmgr_security_definer: a new level, which drop or the end of the
         // (sub)transaction takes back.
         unsafe {
-            guard.level = Some(pg_sys::NewGUCNestLevel());
+            self.level = Some(pg_sys::NewGUCNestLevel());
             pg_sys::set_config_option(
                 c"search_path".as_ptr(),
-                c"pg_catalog, pg_temp".as_ptr(),
+                path.as_ptr(),
                 pg_sys::GucContext::PGC_USERSET,
                 pg_sys::GucSource::PGC_S_SESSION,
                 pg_sys::GucAction::GUC_ACTION_SAVE,
@@ -192,7 +205,6 @@ impl AsUser {
                 false,
             );
         }
-        guard
     }
 }
 
@@ -204,7 +216,8 @@ impl Drop for AsUser {
             if let Some(level) = self.level
                 && pg_sys::IsTransactionState()
             {
-                pg_sys::AtEOXact_GUC(true, level);
+                // Not as a commit: what code of that role has set for the session is undone.
+                pg_sys::AtEOXact_GUC(false, level);
             }
             pg_sys::SetUserIdAndSecContext(self.user, self.context);
         }

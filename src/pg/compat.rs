@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
-use crate::pg::datum::ColumnType;
+use crate::pg::datum::{self, ColumnType};
 
 /// Installs a signal handler (`pqsignal`; 18 renamed the backend's to `pqsignal_be`).
 pub(super) fn set_handler(signal: c_int, handler: unsafe extern "C-unwind" fn(c_int)) {
@@ -91,7 +91,7 @@ pub(super) unsafe fn attribute_name(descriptor: pg_sys::TupleDesc, index: usize)
     // SAFETY: name.h: a NameData is NUL-terminated.
     unsafe {
         let name = (*attribute(descriptor, index)).attname.data.as_ptr();
-        std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        datum::from_server(std::ffi::CStr::from_ptr(name))
     }
 }
 

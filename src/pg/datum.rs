@@ -7,6 +7,7 @@ use pgrx::pg_sys::{self, Datum};
 use pgrx::varlena::set_varsize_4b;
 
 use crate::error::{Error, Result, SqlState};
+use crate::pg::caught::caught;
 use crate::pg::mcx::Mcx;
 
 /// MaxAllocSize of memutils.h: the largest varlena.
@@ -180,7 +181,7 @@ impl Inputs {
     /// SQL NULL goes through the function too, because a domain may refuse it.
     ///
     /// Errors: 22021 for a NUL or bytes that are not UTF-8, 22P05 for a character that the server's
-    /// encoding lacks. Raises: what the type says of the value; 42883 for a type without input
+    /// encoding lacks; what the type says of the value. Raises: 42883 for a type without input
     /// function.
     pub fn call(&mut self, index: usize, value: Option<&[u8]>) -> Result<Option<Datum>> {
         let Inputs { columns, buffer, context } = self;
@@ -200,7 +201,11 @@ impl Inputs {
         };
         // SAFETY: fmgr.c: the string is NUL-terminated and outlives the call, null stands for NULL;
         // the FmgrInfo was filled by fmgr_info_cxt.
-        let datum = unsafe { pg_sys::InputFunctionCall(&mut **function, text, *io_param, *typmod) };
+        let mut call =
+            || unsafe { pg_sys::InputFunctionCall(&mut **function, text, *io_param, *typmod) };
+        // Caught, so that a code of the user's own (a domain's CHECK may raise one) does not become
+        // an internal error on its way through the scan.
+        let datum = caught(|| Ok(call()))?;
         Ok(value.map(|_| datum))
     }
 }

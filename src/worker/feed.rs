@@ -27,6 +27,8 @@ pub enum EndReason {
     Gap,
     /// RUNNING_DURATION is over.
     Duration,
+    /// What follows cannot be read now.
+    Failure,
 }
 
 impl EndReason {
@@ -38,6 +40,7 @@ impl EndReason {
             EndReason::Eof => "eof",
             EndReason::Gap => "gap",
             EndReason::Duration => "running_duration",
+            EndReason::Failure => "failure",
         }
     }
 }
@@ -108,6 +111,8 @@ pub struct Feed {
     high: Offsets,
     /// Where to end, when the session shall end at the topic's end.
     ends: Option<Offsets>,
+    /// Why nothing more can be read; told when what was read before is committed.
+    failure: Option<Failure>,
 }
 
 impl Feed {
@@ -121,6 +126,7 @@ impl Feed {
             stored: positions,
             high: Offsets::new(),
             ends,
+            failure: None,
         }
     }
 
@@ -175,6 +181,13 @@ impl Feed {
                     Next::Finished
                 });
             }
+            if let Some(failure) = self.failure.take() {
+                if self.batch.is_empty() {
+                    return Ok(Next::Failed(failure));
+                }
+                self.failure = Some(failure);
+                return Ok(Next::Load(self.close(EndReason::Failure)));
+            }
             match self.reader.try_next()? {
                 Some(Input::Block { rows, high }) => {
                     self.high.extend(high);
@@ -191,7 +204,7 @@ impl Feed {
                 Some(Input::Trouble(error)) => return Ok(Next::Trouble(error)),
                 Some(Input::Recovered) => return Ok(Next::Recovered),
                 Some(Input::Notice(text)) => caught::debug(text),
-                Some(Input::Failed(failure)) => return Ok(Next::Failed(failure)),
+                Some(Input::Failed(failure)) => self.failure = Some(failure),
                 None if self.batch.is_empty() && self.next != self.stored => {
                     return Ok(Next::Load(self.close(EndReason::Gap)));
                 }

@@ -3,7 +3,7 @@
 
 use super::feed::Offsets;
 use crate::catalog::jobs::Job;
-use crate::catalog::offsets;
+use crate::catalog::offsets::{self, Inherited};
 use crate::catalog::runs::{self, Run};
 use crate::error::{Error, Result, SqlState};
 use crate::kafka::Consumer;
@@ -91,6 +91,8 @@ pub fn resolve(
         _ => BTreeMap::new(),
     };
 
+    // A run begins where the last load of the topic into the table stopped, whichever job it was.
+    let taken_over = !positioned && inherited.as_ref().is_some_and(|other| other.newer);
     let mut positions = Offsets::new();
     for (partition, (low, high)) in &marks {
         let reset_to = match reset {
@@ -107,9 +109,9 @@ pub fn resolve(
                 Start::Offset(offset) => *offset,
             }),
         };
-        let known = stored.get(partition).copied().or_else(|| {
-            inherited.as_ref().and_then(|(_, offsets)| offsets.get(partition).copied())
-        });
+        let own = stored.get(partition).copied();
+        let other = inherited.as_ref().and_then(|other| other.offsets.get(partition).copied());
+        let known = if taken_over { other.or(own) } else { own.or(other) };
         let check = |offset, fallback| {
             within(offset, (*low, *high), fallback)
                 .ok_or_else(|| offset_gone(&job.spec.topic, *partition, offset, (*low, *high)))
@@ -125,10 +127,11 @@ pub fn resolve(
     }
     let ends: Offsets = marks.iter().map(|(p, (_, high))| (*p, *high)).collect();
     store(wanted, &stored, &positions, &ends, cluster.as_deref())?;
-    if let Some((name, _)) = inherited.filter(|_| stored.is_empty() && reset.is_none()) {
+    let used = |_: &Inherited| (stored.is_empty() || taken_over) && reset.is_none();
+    if let Some(other) = inherited.filter(used) {
         caught::log(format!(
-            "gpss job \"{}\" continues where job \"{name}\" stopped: same topic, same table",
-            job.name
+            "gpss job \"{}\" continues where job \"{}\" stopped: same topic, same table",
+            job.name, other.job
         ));
     }
     Ok((positions, ends))
@@ -196,8 +199,8 @@ fn offset_gone(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)
     )
     .detail(reason)
     .hint(
-        "Start the job with reset => 'earliest' or 'latest', or set the option fallback_offset of \
-         the foreign table.",
+        "Start the job with reset => 'earliest' or 'latest', or set FALLBACK_OFFSET (of a \
+         configuration), fallback_offset (the foreign table's option).",
     )
 }
 

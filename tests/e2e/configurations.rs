@@ -421,6 +421,17 @@ sources: [{{kafka: {{topic: THE_TOPIC, brokers: THE_ADDRESS, value_content: {{js
     assert_eq!(scene.db.sql("SELECT * FROM a ORDER BY n"), "1|one\n2|one\n3|two");
     run(&config("b", "x"));
     assert_eq!(scene.db.sql("SELECT * FROM b ORDER BY n"), "1|x\n2|x\n3|x");
+
+    // Whoever has loaded last: a job goes on where a load stopped, and the other way round.
+    scene.db.sql(&format!("SELECT gpss.submit_job('load', {})", config("a", "job")));
+    scene.topic.send_lines(0, "{\"n\": 4}\n");
+    load(&scene);
+    scene.topic.send_lines(0, "{\"n\": 5}\n");
+    run(&config("a", "last"));
+    scene.topic.send_lines(0, "{\"n\": 6}\n");
+    load(&scene);
+    let rows = "1|one\n2|one\n3|two\n4|job\n5|last\n6|job";
+    assert_eq!(scene.db.sql("SELECT * FROM a ORDER BY n"), rows);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! materialize mode).
 
 use super::scan::{Columns, RowWriter};
-use super::table::Column;
+use super::table::{Column, is_array};
 use crate::error::{Error, Result, SqlState};
 use crate::pg::{compat, datum, mcx, slot};
 use pgrx::pg_sys;
@@ -65,7 +65,8 @@ pub fn call<F: RecordFunction>(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sy
     Ok(pg_sys::Datum::null())
 }
 
-/// The maker of the calls at this place of the query, kept from call to call.
+/// The maker of the calls at this place of the query, kept from call to call; another one in its place
+/// when the options are others.
 ///
 /// # Safety
 /// A function call of the executor's; `descriptor` is live.
@@ -75,14 +76,32 @@ unsafe fn function<'a, F: RecordFunction>(
     options: serde_json::Value,
 ) -> Result<&'a mut F> {
     // SAFETY: fmgr.h: fn_extra is the function's own, fn_mcxt lives as long as the FmgrInfo. The
-    // descriptor at one place of a query is always the same.
-    unsafe {
+    // descriptor at one place of a query is always the same, and calls there do not overlap.
+    let place = unsafe {
         let info = (*fcinfo).flinfo;
-        let known = (*info).fn_extra.cast::<F>();
-        if !known.is_null() && (*known).fits(&options) {
-            return Ok(&mut *known);
+        if (*info).fn_extra.is_null() {
+            let caller = pg_sys::MemoryContextSwitchTo((*info).fn_mcxt);
+            (*info).fn_extra = mcx::attach(None::<F>).as_ptr().cast();
+            pg_sys::MemoryContextSwitchTo(caller);
         }
-        let columns = (0..(*descriptor).natts as usize)
+        &mut *(*info).fn_extra.cast::<Option<F>>()
+    };
+    if place.as_ref().is_none_or(|known| !known.fits(&options)) {
+        // The old one goes first: they may be large.
+        *place = None;
+        // SAFETY: the descriptor is live.
+        let columns = unsafe { columns(descriptor) };
+        *place = Some(F::new(columns, options)?);
+    }
+    place.as_mut().ok_or_else(|| Error::new(SqlState::INTERNAL, "no format function"))
+}
+
+/// # Safety
+/// `descriptor` is live.
+unsafe fn columns(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
+    // SAFETY: by contract.
+    unsafe {
+        (0..(*descriptor).natts as usize)
             .map(|i| {
                 let column = compat::attribute_type(descriptor, i);
                 Column {
@@ -90,17 +109,11 @@ unsafe fn function<'a, F: RecordFunction>(
                     name: compat::attribute_name(descriptor, i),
                     type_oid: column.oid,
                     typmod: column.typmod,
-                    is_array: pg_sys::get_element_type(column.oid) != pg_sys::InvalidOid,
+                    is_array: is_array(column.oid),
                     options: vec![],
                 }
             })
-            .collect();
-        let function = F::new(columns, options)?;
-        let caller = pg_sys::MemoryContextSwitchTo((*info).fn_mcxt);
-        let function = mcx::attach(function).as_ptr();
-        pg_sys::MemoryContextSwitchTo(caller);
-        (*info).fn_extra = function.cast();
-        Ok(&mut *function)
+            .collect()
     }
 }
 

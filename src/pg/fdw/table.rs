@@ -169,8 +169,7 @@ unsafe fn columns(relid: pg_sys::Oid) -> (pg_sys::Oid, Vec<Column>) {
             type_oid: attribute.type_oid().value(),
             typmod: attribute.type_mod(),
             // SAFETY: a syscache lookup of the column's type.
-            is_array: unsafe { pg_sys::get_element_type(attribute.type_oid().value()) }
-                != pg_sys::InvalidOid,
+            is_array: unsafe { is_array(attribute.type_oid().value()) },
             // SAFETY: the list is made of DefElem nodes.
             options: unsafe { options(pg_sys::GetForeignColumnOptions(relid, attribute.num())) },
         })
@@ -212,4 +211,13 @@ pub fn type_by_name(name: &str) -> Option<String> {
     // SAFETY: called by SQL functions, hence in a transaction.
     let found = unsafe { compat::parse_type(&name) }?;
     Some(type_name(found.oid, found.typmod))
+}
+
+/// Is it an array, or a domain over one?
+///
+/// # Safety
+/// In a transaction.
+pub(super) unsafe fn is_array(type_oid: pg_sys::Oid) -> bool {
+    // SAFETY: lsyscache.c: lookups in the system caches.
+    unsafe { pg_sys::get_element_type(pg_sys::getBaseType(type_oid)) != pg_sys::InvalidOid }
 }

@@ -1,16 +1,19 @@
 //! What an end-to-end test stands on: a `Scene` of one server, one broker, a database and a topic of
-//! its own. The scripts in `pg_test/` do the work; tests
+//! its own, and a `Registry` where a test asks for it. The scripts in `pg_test/` do the work; tests
 //! take turns, since some of them kill what they share.
 
 mod broker;
 mod cluster;
+pub mod encode;
 mod producer;
+mod registry;
 mod scene;
 pub mod twins;
 
 pub use broker::{Broker, Topic};
 pub use cluster::{Cluster, Database, literal};
 pub use producer::{Producer, Record, value};
+pub use registry::{Reference, Registry, USER_AND_PASSWORD};
 pub use scene::Scene;
 
 use std::path::PathBuf;

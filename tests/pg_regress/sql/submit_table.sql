@@ -22,7 +22,7 @@ SELECT jsonb_pretty(spec) FROM gpss.job WHERE name = 'full' AND removed_at IS NU
 SELECT name, topic, target_schema, target_table, mode, status FROM gpss.jobs;
 -- Without a mapping, columns of the same name; the defaults; no bound on the rows.
 SELECT gpss.submit_job('names', source => 'named', target => 'target', max_row => 0) > 0 AS submitted;
-SELECT spec->'mapping', spec->'commit', spec->'workers' FROM gpss.job WHERE name = 'names' AND removed_at IS NULL;
+SELECT spec->'outputs'->0->'mapping', spec->'commit', spec->'workers' FROM gpss.job WHERE name = 'names' AND removed_at IS NULL;
 -- Values as regclass, in order.
 SELECT gpss.submit_job('ordered', 'gpss_table.named'::regclass, 'gpss_table.target'::regclass) > 0 AS submitted;
 
