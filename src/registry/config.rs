@@ -109,9 +109,7 @@ mod tests {
         assert!(!format!("{full:?}").contains("secret"));
         let old = [("schema_registry", "a"), ("schema_min_tls_version", "1.0")];
         assert_eq!(config(&old).unwrap().unwrap().min_tls, MinTls::V1_2);
-        for wrong in [("schema_min_tls_version", "1.4"), ("schema_cert", "/cert")] {
-            let error = config(&[("schema_registry", "a"), wrong]).unwrap_err();
-            assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER);
-        }
+        let error = config(&[("schema_registry", "a"), ("schema_cert", "/cert")]).unwrap_err();
+        assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER);
     }
 }
