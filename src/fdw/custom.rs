@@ -6,8 +6,9 @@
 use super::columns::{ColumnSource, Layout};
 use crate::error::{Error, Result, SqlState};
 use crate::model::content::{Content, Format};
+use crate::model::fragment::function_name;
 use crate::model::rows::Side;
-use crate::model::statement::{function_name, quote_ident, quote_literal};
+use crate::model::statement::{quote_ident, quote_literal};
 use crate::pg::acl::{self, AsUser};
 use crate::pg::caught::caught;
 use crate::pg::fdw::{RowWriter, Table, type_name};

@@ -4,6 +4,7 @@ pub mod assign;
 pub mod backoff;
 pub mod config;
 pub mod content;
+pub mod fragment;
 pub mod job;
 pub mod partitions;
 pub mod reset;

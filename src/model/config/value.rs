@@ -5,7 +5,7 @@ use super::tree::{Map, Value};
 use crate::error::Result;
 use crate::model::job::{ErrorLimit, Fallback};
 use crate::model::partitions::Partitions;
-use crate::model::{statement, suggest};
+use crate::model::{fragment, suggest};
 use std::collections::HashSet;
 
 /// Units of a duration in milliseconds, the longest first.
@@ -55,7 +55,7 @@ pub(super) fn choice(value: Value, names: &[&'static str], wrong: &str) -> Resul
 pub(super) fn sql(value: Value) -> Result<String> {
     let place = value.place();
     let sql = value.sql()?;
-    statement::check_fragment(&sql).map_err(|error| {
+    fragment::check_fragment(&sql).map_err(|error| {
         place
             .error("is not a complete SQL expression")
             .detail(format!("Found {}.", error.message))
@@ -68,7 +68,7 @@ pub(super) fn sql(value: Value) -> Result<String> {
 pub(super) fn statements(value: Value) -> Result<String> {
     let place = value.place();
     let sql = value.sql()?;
-    statement::check_statements(&sql).map_err(|error| {
+    fragment::check_statements(&sql).map_err(|error| {
         place
             .error("is not complete SQL")
             .detail(format!("Found {}.", error.message))

@@ -2,9 +2,9 @@
 
 use super::super::parse;
 use super::*;
+use crate::model::fragment;
 use crate::model::job::{Fallback, Transformer};
 use crate::model::partitions::Partitions;
-use crate::model::statement;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
@@ -107,7 +107,7 @@ fn sql() -> BoxedStrategy<String> {
     ];
     vec(select(parts), 1..6)
         .prop_map(|parts| parts.concat())
-        .prop_filter("a fragment", |sql| statement::check_fragment(sql).is_ok())
+        .prop_filter("a fragment", |sql| fragment::check_fragment(sql).is_ok())
         .boxed()
 }
 

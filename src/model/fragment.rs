@@ -1,0 +1,346 @@
+//! SQL that users have written and that goes into our statements: does it stay where it is put?
+//!
+//! The rules are those of PostgreSQL's scan.l with `standard_conforming_strings` on, which the
+//! session that runs the statement has to set.
+
+use crate::error::{Error, Result, SqlState};
+
+/// The line break ends a `--` comment at the fragment's end, which would swallow the parenthesis.
+pub fn enclosed(fragment: &str) -> String {
+    format!("({fragment}\n)")
+}
+
+/// A function's name as the user wrote it, if it is nothing else: `f`, `schema.f`, `"S"."F"`.
+///
+/// # Errors
+/// `SYNTAX_ERROR` for anything else.
+pub fn function_name(text: &str) -> Result<&str> {
+    let name = text.trim();
+    let mut rest = name;
+    loop {
+        let len = match rest.chars().next() {
+            Some('"') => quoted(rest, '"'),
+            Some(c) if is_word_start(c) => Some(rest.find(|c| !is_word(c)).unwrap_or(rest.len())),
+            _ => None,
+        };
+        let after = len.and_then(|len| rest.get(len..));
+        match after {
+            Some("") => return Ok(name),
+            Some(after) if after.starts_with('.') => rest = after.get(1..).unwrap_or_default(),
+            _ => {
+                return Err(Error::new(
+                    SqlState::SYNTAX_ERROR,
+                    format!("\"{name}\" is not the name of a function"),
+                )
+                .hint("Write the name alone, perhaps with its schema: web.tag_row."));
+            }
+        }
+    }
+}
+
+/// Refuses SQL that would not stay inside the parentheses it is put in: quotes, comments and
+/// parentheses must be closed, and no semicolon may stand outside of them. Whether the SQL makes
+/// sense is left to PostgreSQL.
+///
+/// The rules are those of PostgreSQL's scan.l with `standard_conforming_strings` on, which the
+/// session that runs the statement has to set.
+///
+/// # Errors
+/// `SYNTAX_ERROR` with what is wrong; the fragment itself is not repeated.
+pub fn check_fragment(sql: &str) -> Result<()> {
+    check(sql, false)
+}
+
+/// `check_fragment` for SQL that is run by itself: statements, separated by semicolons.
+///
+/// # Errors
+/// As `check_fragment`, but for the semicolons.
+pub fn check_statements(sql: &str) -> Result<()> {
+    check(sql, true)
+}
+
+fn check(sql: &str, semicolons: bool) -> Result<()> {
+    let refuse = |what: &str| Err(Error::new(SqlState::SYNTAX_ERROR, what));
+    let mut rest = sql;
+    let mut depth = 0usize;
+    let mut empty = true;
+    loop {
+        let Some(token) = Token::first(rest) else {
+            return refuse("unterminated quote or comment");
+        };
+        let semicolon = rest.starts_with(';');
+        rest = rest.get(token.len..).unwrap_or_default();
+        match token.kind {
+            Kind::End if depth > 0 => return refuse("unclosed parenthesis"),
+            Kind::End if empty => return refuse("nothing but blanks and comments"),
+            Kind::End => return Ok(()),
+            Kind::Blank => continue,
+            Kind::Open => depth += 1,
+            Kind::Close => match depth.checked_sub(1) {
+                Some(outer) => depth = outer,
+                None => return refuse("closing parenthesis without an opening one"),
+            },
+            Kind::Forbidden if semicolon && semicolons => continue,
+            Kind::Forbidden => return refuse("semicolon outside of quotes, or zero byte"),
+            Kind::Other => {}
+        }
+        empty = false;
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// The end of the text.
+    End,
+    /// White space or a comment.
+    Blank,
+    Open,
+    Close,
+    /// A semicolon, or a zero byte, at which PostgreSQL would stop reading.
+    Forbidden,
+    Other,
+}
+
+struct Token {
+    kind: Kind,
+    /// In bytes, at a character boundary.
+    len: usize,
+}
+
+impl Token {
+    /// The token at the start of `text`; None when it does not end.
+    fn first(text: &str) -> Option<Token> {
+        let token = |kind, len| Some(Token { kind, len });
+        let Some(c) = text.chars().next() else {
+            return token(Kind::End, 0);
+        };
+        match c {
+            '(' => token(Kind::Open, 1),
+            ')' => token(Kind::Close, 1),
+            ';' | '\0' => token(Kind::Forbidden, 1),
+            '\'' => token(Kind::Other, quoted(text, '\'')?),
+            '"' => token(Kind::Other, quoted(text, '"')?),
+            '$' => token(Kind::Other, dollar_quoted(text)?),
+            '-' if text.starts_with("--") => token(Kind::Blank, line_comment(text)),
+            '/' if text.starts_with("/*") => token(Kind::Blank, block_comment(text)?),
+            c if is_space(c) => token(Kind::Blank, 1),
+            c if is_word_start(c) => {
+                let len = text.find(|c| !is_word(c)).unwrap_or(text.len());
+                match text.get(len..) {
+                    Some(string) if len == 1 && "eE".contains(c) && string.starts_with('\'') => {
+                        token(Kind::Other, 1 + escape_string(string)?)
+                    }
+                    _ => token(Kind::Other, len),
+                }
+            }
+            c => token(Kind::Other, c.len_utf8()),
+        }
+    }
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
+/// scan.l: `ident_start`; every byte of a non-ASCII character is a letter there.
+fn is_word_start(c: char) -> bool {
+    c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
+}
+
+/// scan.l: `ident_cont`.
+fn is_word(c: char) -> bool {
+    is_word_start(c) || c.is_ascii_digit() || c == '$'
+}
+
+/// Length of a text in quotes. A doubled quote reads as one quoted text after the other, which
+/// ends at the same place.
+fn quoted(text: &str, quote: char) -> Option<usize> {
+    text.get(1..)?.find(quote).map(|end| end + 2)
+}
+
+/// Length of what follows the E of `E'…'`: a backslash protects the next character, and a string
+/// that goes on after a line break is of the same kind (scan.l: `quotecontinue`).
+fn escape_string(text: &str) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        let rest = text.get(at..)?;
+        let special = rest.find(['\'', '\\'])?;
+        at += special;
+        let rest = rest.get(special..)?;
+        if rest.starts_with('\\') {
+            at += 1 + rest.chars().nth(1)?.len_utf8();
+        } else if rest.starts_with("''") {
+            at += 2;
+        } else {
+            at += 1;
+            match continuation(rest.get(1..)?) {
+                Some(gap) => at += gap + 1,
+                None => return Some(at),
+            }
+        }
+    }
+}
+
+/// Length of the blanks, at least one line break among them, between a string's closing quote and
+/// the quote with which it goes on.
+fn continuation(text: &str) -> Option<usize> {
+    let mut len = 0;
+    loop {
+        let rest = text.get(len..)?;
+        if rest.starts_with("--") {
+            len += line_comment(rest);
+        } else if rest.starts_with(is_space) {
+            len += 1;
+        } else {
+            let broken = text.get(..len)?.contains(['\n', '\r']);
+            return (rest.starts_with('\'') && broken).then_some(len);
+        }
+    }
+}
+
+/// Length of `$tag$…$tag$`; 1 when the dollar sign does not begin a quoted text.
+fn dollar_quoted(text: &str) -> Option<usize> {
+    let body = text.get(1..)?;
+    let tag = match body.find(|c| c == '$' || !is_word(c)) {
+        Some(end) if body.get(end..)?.starts_with('$') => body.get(..end)?,
+        _ => return Some(1),
+    };
+    if tag.starts_with(|c: char| c.is_ascii_digit()) {
+        return Some(1);
+    }
+    let opening = tag.len() + 2;
+    let inside = text.get(opening..)?;
+    inside.find(text.get(..opening)?).map(|end| opening + end + opening)
+}
+
+/// Length of a `--` comment without its line break.
+fn line_comment(text: &str) -> usize {
+    text.find(['\n', '\r']).unwrap_or(text.len())
+}
+
+/// Length of a `/* … */` comment; they nest.
+fn block_comment(text: &str) -> Option<usize> {
+    let mut at = 2;
+    let mut depth = 1usize;
+    while depth > 0 {
+        let rest = text.get(at..)?;
+        at += rest.find(['/', '*'])?;
+        let rest = text.get(at..)?;
+        if rest.starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest.starts_with("*/") {
+            depth -= 1;
+            at += 2;
+        } else {
+            at += 1;
+        }
+    }
+    Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sound_fragments_pass() {
+        for sql in [
+            "1",
+            "(j->>'id')::int",
+            "amount * .19",
+            "'it''s (fine;'",
+            r"'back\' || 'slash'",
+            r"E'it\'s ); fine'",
+            r"e'\\'",
+            "E'a'\n'b\\'); c'",
+            "E'a' -- (\n  'b\\'); c'",
+            "U&'d\\0061' || U&\"d;\"",
+            "$$ ); ' $$",
+            "$tag$ $$ ); $tag$",
+            "a$b || c$d",
+            "a$$b",
+            "$1",
+            "\"we;ird)\"\"\"",
+            "/* ) ; /* nested */ ' */ 1",
+            "1 -- trailing ) comment '",
+            "a - -1",
+            "array[1,2]",
+            "array(select json_array_elements(v->'items')::text::float)",
+            "größe > 'ä'",
+            "j #>> '{a,b}'",
+            "case when a then 'x: y' else E'\\'' end",
+        ] {
+            assert_eq!(check_fragment(sql), Ok(()), "{sql}");
+        }
+    }
+
+    #[test]
+    fn fragments_that_would_escape_are_refused() {
+        for sql in [
+            "",
+            " \n",
+            "-- nothing",
+            "/* nothing */",
+            "1)",
+            "1) from x --",
+            "(1",
+            "1; drop table x",
+            "(;)",
+            "'open",
+            "\"open",
+            "/* open",
+            "/* /* */ open",
+            "/*/",
+            "$$ open",
+            "$a$ open $b$",
+            r"E'open\'",
+            r"'closed\') --'",
+            "E'a' 'b\\') --'",
+            "fe'a\\') --'",
+            "a$$) --$$",
+            "1\0",
+            "(a))((b)",
+        ] {
+            let error = check_fragment(sql).expect_err(sql);
+            assert_eq!(error.sqlstate, SqlState::SYNTAX_ERROR);
+        }
+    }
+
+    #[test]
+    fn statements_may_be_separated() {
+        for sql in ["select f()", "select f();", "select 1; select ';)' ;; -- end", "do $$ ); $$"] {
+            assert_eq!(check_statements(sql), Ok(()), "{sql}");
+        }
+        for sql in ["", ";", " ; -- nothing", "select (1; select 2", "select ')", "1)", "a\0"] {
+            assert!(check_statements(sql).is_err(), "{sql}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_fragment_that_passes_is_closed(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "'", "''", "\"", "\\", "(", ")", ";", "--", "/*", "*/", "$$", "$a$", "$", "a", "E",
+                "e'", "U&", "1", "\n", " ", "ä", "*", "/", "-",
+            ]), 0..14),
+        ) {
+            let sql = parts.concat();
+            if check_fragment(&sql).is_ok() {
+                // Closed: what follows is read as it would be on its own.
+                let followed_by = |rest: &str| check_fragment(&(enclosed(&sql) + rest));
+                prop_assert!(followed_by(", (1)").is_ok());
+                prop_assert!(followed_by("; (1)").is_err());
+                prop_assert!(followed_by(") (1)").is_err());
+                prop_assert!(followed_by("'").is_err());
+                prop_assert!(followed_by("(").is_err());
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_scanner_panic(sql in "\\PC*") {
+            let _ = check_fragment(&sql);
+        }
+    }
+}
