@@ -1,29 +1,26 @@
 //! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails.
 
-use super::jobs::template_values;
-use super::{answer, check_owner, from_config, privileges, rolled_back, submit, undone};
-use crate::catalog::jobs::{self, Job};
+use super::{Named, answer, from_config, job_or_config, submit, trial, trial_as_owner};
+use crate::catalog::jobs::Job;
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::asking;
 use crate::fdw::columns::Layout;
 use crate::fdw::formats::Formats;
-use crate::fdw::options::{Place, validate};
+use crate::fdw::options::{Place, Privileges, validate};
 use crate::fdw::session::Needs;
 use crate::fdw::source::{self, KafkaSource};
 use crate::kafka::{Consumer, Properties};
 use crate::model::config::LoadConfig;
 use crate::model::job::JobSpec;
 use crate::model::partitions::Partitions;
-use crate::model::statement::{qualified, quote_literal};
-use crate::pg::acl::AsUser;
+use crate::model::statement::qualified;
 use crate::pg::fdw::Table;
 use crate::pg::signals;
-use crate::pg::spi::{self, Plan};
+use crate::pg::spi::Plan;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
 use pgrx::JsonB;
 use pgrx::prelude::*;
-use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,22 +49,19 @@ fn check(
     TableIterator::new(answer(|| run(job_or_config, properties)))
 }
 
-fn run(job_or_config: &str, properties: JsonB) -> Result<Vec<Finding>> {
+fn run(text: &str, properties: JsonB) -> Result<Vec<Finding>> {
     let tx = Tx::current();
     let mut findings = vec![];
-    if let Some(job) = jobs::find(&tx, job_or_config)? {
-        check_owner(&job)?;
-        check_source(&tx, &job.spec, job.owner, &mut findings);
-        check_target(&tx, &job, &mut findings);
-        return Ok(findings);
+    match job_or_config(&tx, text, properties)? {
+        Named::Job(job) => {
+            check_source(&tx, &job.spec, job.owner, &mut findings);
+            check_target(&tx, &job, &mut findings);
+        }
+        Named::Config(config) => {
+            note(&mut findings, "configuration", Ok("every key is known".to_owned()));
+            check_config(&tx, &config, &mut findings);
+        }
     }
-    // A name has no line break and no colon; a configuration has at least a colon.
-    if !job_or_config.contains(':') {
-        return Err(super::unknown_job(job_or_config));
-    }
-    let config = submit::parse(job_or_config, &template_values(properties)?)?;
-    note(&mut findings, "configuration", Ok("every key is known".to_owned()));
-    check_config(&tx, &config, &mut findings);
     Ok(findings)
 }
 
@@ -76,7 +70,7 @@ fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
     let kafka = &config.source;
     // What CREATE SERVER and CREATE USER MAPPING would refuse is not tried either.
     let properties = from_config::check_wrapper_usage().and_then(|()| {
-        validate(Place::UserMapping, &kafka.properties, privileges())?;
+        validate(Place::UserMapping, &kafka.properties, Privileges::of_current_user())?;
         Properties::new(&kafka.brokers, &kafka.properties)
     });
     check_kafka(properties, &kafka.topic, kafka.partitions.as_ref(), findings);
@@ -86,33 +80,33 @@ fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
             for target in &targets {
                 note(findings, "target", Ok(format!("table {} exists", qualified(target))));
             }
-            let mut formats = None;
-            let outcome: Result<()> = subtx(tx, || {
-                let id = submit::from_config(tx, "gpss.check", config)?;
-                if let Some(job) = jobs::by_id_latest(tx, id)? {
-                    let table = Table::load(submit::oid(tx, &job.spec.source)?);
-                    formats = Some(Formats::of(&table, job.owner));
-                }
-                Err(rolled_back())
+            let tried = trial(tx, || {
+                let job = submit::from_config(tx, "gpss.check", config)?;
+                let table = Table::load(submit::oid(tx, &job.spec.source)?);
+                Ok(formats_of(&table, job.owner))
             });
-            let detail = |()| "PostgreSQL plans the statement of a batch".to_owned();
-            note(findings, "mapping and privileges", undone(outcome).map(detail));
-            if let Some(formats) = formats {
-                check_registries(formats, findings);
+            match tried {
+                Err(error) => note(findings, "mapping and privileges", Err(error)),
+                Ok(formats) => {
+                    let detail = "PostgreSQL plans the statement of a batch".to_owned();
+                    note(findings, "mapping and privileges", Ok(detail));
+                    check_registries(formats, findings);
+                }
             }
         }
     }
 }
 
+fn formats_of(table: &Table, user: pg_sys::Oid) -> Result<Formats> {
+    Formats::of(table, &Layout::of(table)?, user)
+}
+
 fn check_source(tx: &Tx, spec: &JobSpec, owner: pg_sys::Oid, findings: &mut Vec<Finding>) {
     let found = subtx(tx, || {
-        let sql =
-            format!("SELECT {}::pg_catalog.regclass::oid", quote_literal(&qualified(&spec.source)));
-        let oid: Vec<pg_sys::Oid> = spi::select(tx, &sql, &[], |row| row.get(1))?;
-        let table = Table::load(oid.into_iter().next().unwrap_or(pg_sys::InvalidOid));
+        let table = Table::load(submit::oid(tx, &spec.source)?);
         source::check_wrapper(&table)?;
         let kafka = KafkaSource::of(&table)?;
-        Ok((kafka, source::properties(&table, owner)?, Formats::of(&table, owner)))
+        Ok((kafka, source::properties(&table, owner)?, formats_of(&table, owner)))
     });
     match found {
         Err(error) => note(findings, "source", Err(error)),
@@ -142,25 +136,18 @@ fn check_registries(formats: Result<Formats>, findings: &mut Vec<Finding>) {
     signals::check_for_interrupts();
 }
 
-/// Planning may run functions of the mapping, which are the owner's: as he would, and undone.
 fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
-    let mut obstacles = vec![];
-    let outcome = subtx(tx, || {
-        let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
-        let _owner = AsUser::restricted(job.owner);
-        tx.set_local(c"search_path", &path);
+    let tried = trial_as_owner(tx, job, || {
         let layout = Layout::of(&Table::load(submit::oid(tx, &job.spec.source)?))?;
-        for sql in submit::check_statements(tx, &job.spec)? {
-            let function =
-                layout.calls_functions().then_some("a function makes them (format custom)");
-            let obstacle = Plan::prepare(tx, &sql, &[])?.obstacle_to_bulk(tx)?;
-            obstacles.push(obstacle.or(function));
-        }
-        Err(rolled_back())
+        let function = layout.calls_functions().then_some("a function makes them (format custom)");
+        let obstacle =
+            |sql: String| Ok(Plan::prepare(tx, &sql, &[])?.obstacle_to_bulk(tx)?.or(function));
+        submit::check_statements(tx, &job.spec)?.into_iter().map(obstacle).collect()
     });
-    if let Err(error) = undone(outcome) {
-        return note(findings, "target, privileges and mapping", Err(error));
-    }
+    let obstacles: Vec<Option<&str>> = match tried {
+        Ok(obstacles) => obstacles,
+        Err(error) => return note(findings, "target, privileges and mapping", Err(error)),
+    };
     for (output, obstacle) in job.spec.outputs.iter().zip(obstacles) {
         let target = qualified(&output.target);
         let how = match obstacle {

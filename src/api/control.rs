@@ -2,7 +2,6 @@
 
 use super::{answer, check_owner, unknown_job};
 use crate::catalog::jobs::Job;
-use crate::catalog::processes::AlertArgs;
 use crate::catalog::{jobs, locks, processes, runs};
 use crate::error::{Error, Result, SqlState};
 use crate::model::reset::Reset;
@@ -155,21 +154,10 @@ pub(super) fn stop(name: &str) -> Result<()> {
             ));
         }
         caught::log(format!("gpss job \"{name}\" is {}", Status::Stopped.as_str()));
-        alert_when_committed(&job, run.id);
+        let xid = bgworker::current_xid();
+        processes::alert(&job, run.id, Status::Stopped, Some(xid));
     }
     Ok(())
-}
-
-/// Has the job's ALERT run when this transaction commits.
-fn alert_when_committed(job: &Job, run_id: i64) {
-    if job.spec.alert.is_none() {
-        return;
-    }
-    let database = bgworker::my_database();
-    let args = AlertArgs { database, job_id: job.id, run_id, status: Status::Stopped };
-    if let Err(error) = processes::start_alert(&args, Some(bgworker::current_xid())) {
-        caught::log(format!("gpss job \"{}\": ALERT is not run: {error}", job.name));
-    }
 }
 
 /// Tells the workers of a job to stop until the last has let go of the job's lock, which this

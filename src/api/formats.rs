@@ -1,8 +1,7 @@
 //! The format functions: any payload through the decoders of the foreign tables.
 
-use super::{answer, privileges};
+use super::answer;
 use crate::fdw::function::{FormatFunction, Kind};
-use crate::fdw::options::Privileges;
 use crate::model::content::Format;
 use crate::pg::fdw::function::call;
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
@@ -11,29 +10,21 @@ use pgrx::pg_sys::{Datum, FunctionCallInfo};
 struct Gpss;
 
 impl Kind for Gpss {
-    const FORMAT: Option<Format> = None;
-
-    fn allows(format: Format) -> bool {
-        !matches!(format, Format::Protobuf | Format::Custom)
-    }
-
-    fn privileges() -> Privileges {
-        privileges()
-    }
+    const FORMATS: &'static [Format] = &[
+        Format::Json,
+        Format::Jsonl,
+        Format::Csv,
+        Format::Text,
+        Format::Delimited,
+        Format::Binary,
+        Format::Avro,
+    ];
 }
 
 struct Protobuf;
 
 impl Kind for Protobuf {
-    const FORMAT: Option<Format> = Some(Format::Protobuf);
-
-    fn allows(format: Format) -> bool {
-        format == Format::Protobuf
-    }
-
-    fn privileges() -> Privileges {
-        privileges()
-    }
+    const FORMATS: &'static [Format] = &[Format::Protobuf];
 }
 
 /// `gpss.gpfmt_gpss(payload bytea, options jsonb) RETURNS SETOF record`

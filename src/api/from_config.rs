@@ -7,7 +7,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::fdw::options::{REGISTRY_PASSWORD, REGISTRY_USER};
 use crate::fdw::source::WRAPPER;
 use crate::kafka::properties::{self, Rule};
-use crate::model::config::{Column, IGNORED, KafkaSource, LoadConfig, Side};
+use crate::model::config::{Column, IGNORED, KafkaSource, LoadConfig};
 use crate::model::content::Format;
 use crate::model::job::{JobSpec, Origin, TableName};
 use crate::model::statement::{qualified, quote_ident, quote_literal};
@@ -138,7 +138,7 @@ fn columns(kafka: &KafkaSource) -> Result<Vec<String>> {
     let sides = [(&kafka.value, "value", "field"), (&kafka.key, "key", "key_field")];
     for (side, whole, field) in sides {
         let Some(side) = side else { continue };
-        let source = if is_whole(side) { whole } else { field };
+        let source = if side.is_whole() { whole } else { field };
         for column in &side.columns {
             if column.name == IGNORED {
                 // Nothing reads it; it only holds the place of a field.
@@ -160,20 +160,6 @@ fn columns(kafka: &KafkaSource) -> Result<Vec<String>> {
 fn column_definition(column: &Column, source: &str) -> Result<String> {
     let option = options(&[("source".to_owned(), source.to_owned())]);
     Ok(format!("{} {} {option}", quote_ident(&column.name), sql_type(&column.type_name)?))
-}
-
-/// Does the one column take the whole document, or the whole bytes?
-fn is_whole(side: &Side) -> bool {
-    let is_json = |column: &Column| {
-        ["json", "jsonb"].contains(&column.type_name.trim().to_ascii_lowercase().as_str())
-    };
-    match side.columns.as_slice() {
-        [column] => {
-            side.content.format == Format::Binary
-                || (side.content.format.is_document() && is_json(column))
-        }
-        _ => false,
-    }
 }
 
 /// The table's options, and the login for its schema registries, which everybody could read there.

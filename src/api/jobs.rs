@@ -37,7 +37,7 @@ fn submit_job_from_config(name: &str, config: &str, properties: default!(JsonB, 
     answer(|| {
         let tx = Tx::current();
         let config = submit::parse(config, &template_values(properties)?)?;
-        submit::from_config(&tx, name, &config)
+        submit::from_config(&tx, name, &config).map(|job| job.id)
     })
 }
 

@@ -12,12 +12,14 @@ pub mod load;
 pub mod submit;
 pub mod validator;
 
-use crate::catalog::jobs::Job;
+use crate::catalog::{self, jobs::Job};
 use crate::error::{Error, Result, SqlState};
-use crate::fdw::options::Privileges;
-use crate::fdw::source;
-use crate::pg::acl::{self, Predefined};
+use crate::model::config::LoadConfig;
+use crate::pg::acl::{self, AsUser, Predefined};
 use crate::pg::caught;
+use crate::pg::subtx::subtx;
+use crate::pg::tx::Tx;
+use pgrx::JsonB;
 
 /// Turns an `Err` into an ERROR: the last step of every SQL function.
 fn answer<T>(function: impl FnOnce() -> Result<T>) -> T {
@@ -35,30 +37,48 @@ fn check_owner(job: &Job) -> Result<()> {
     ))
 }
 
-/// What ends a subtransaction that was only a trial.
-fn rolled_back() -> Error {
-    Error::new(SqlState::NO_DATA, "rolled back on purpose")
+/// What a user means by a text that may be either.
+enum Named {
+    Job(Box<Job>),
+    Config(Box<LoadConfig>),
 }
 
-/// The outcome of a subtransaction that ends in `rolled_back`.
-fn undone(outcome: Result<()>) -> Result<()> {
-    match outcome {
-        Err(error) if error == rolled_back() => Ok(()),
-        other => other,
+/// A job by its name, which the user may control, or a load configuration by its text, whose
+/// templates `properties` fill.
+fn job_or_config(tx: &Tx, text: &str, properties: JsonB) -> Result<Named> {
+    if let Some(job) = catalog::jobs::find(tx, text)? {
+        check_owner(&job)?;
+        return Ok(Named::Job(Box::new(job)));
+    }
+    // A configuration has at least a colon.
+    if !text.contains(':') {
+        return Err(unknown_job(text));
+    }
+    let config = submit::parse(text, &jobs::template_values(properties)?)?;
+    Ok(Named::Config(Box::new(config)))
+}
+
+/// What `f` gives, of which nothing else stays: it runs in a subtransaction that is rolled back.
+fn trial<T>(tx: &Tx, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut given = None;
+    let rolled_back: Result<()> = subtx(tx, || {
+        given = Some(f()?);
+        Err(Error::new(SqlState::NO_DATA, "rolled back on purpose"))
+    });
+    match (given, rolled_back) {
+        (Some(given), _) => Ok(given),
+        (None, Err(error)) => Err(error),
+        (None, Ok(())) => Err(Error::new(SqlState::INTERNAL, "a trial has given nothing")),
     }
 }
 
-/// What the calling user may have librdkafka do.
-fn privileges() -> Privileges {
-    let user = acl::current_user();
-    Privileges {
-        wrapper: acl::may_use_wrapper(source::WRAPPER),
-        read_server_files: acl::has_privs_of_predefined(user, Predefined::ReadServerFiles),
-        execute_server_program: acl::has_privs_of_predefined(
-            user,
-            Predefined::ExecuteServerProgram,
-        ),
-    }
+/// A trial of what is the job's owner's: planning and running a mapping runs its functions.
+fn trial_as_owner<T>(tx: &Tx, job: &Job, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    trial(tx, || {
+        let _owner = AsUser::restricted(job.owner);
+        job.set_search_path(tx);
+        f()
+    })
 }
 
 /// May the user have the server run a command?

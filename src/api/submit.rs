@@ -63,15 +63,16 @@ fn target_of(tx: &Tx, target: &Target) -> Result<TableName> {
     })
 }
 
-/// Submits a job from a configuration; its id.
-pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<i64> {
+/// Submits a job from a configuration.
+pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<Job> {
     check_name(name)?;
     let targets = targets_of(tx, config)?;
     let id = jobs::next_id(tx)?;
     let spec = from_config::make(tx, id, config, targets)?;
     check_statements(tx, &spec)?;
-    jobs::insert(tx, &Job { id, name: name.to_owned(), owner: acl::current_user(), spec })?;
-    Ok(id)
+    let job = Job { id, name: name.to_owned(), owner: acl::current_user(), spec };
+    jobs::insert(tx, &job)?;
+    Ok(job)
 }
 
 /// Gives an existing job of the same kind a new configuration; its offsets stay.

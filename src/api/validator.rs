@@ -1,7 +1,7 @@
 //! The validator of the foreign data wrapper: called for each object that carries options.
 
-use super::{answer, privileges};
-use crate::fdw::options::{Place, validate};
+use super::answer;
+use crate::fdw::options::{Place, Privileges, validate};
 use crate::pg::{caught, fdw};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -18,7 +18,7 @@ fn fdw_validator(options: Vec<Option<String>>, catalog: pg_sys::Oid) {
     };
     answer(|| {
         let options = fdw::options_from_array(options)?;
-        for remark in validate(place, &options, privileges())? {
+        for remark in validate(place, &options, Privileges::of_current_user())? {
             caught::notice(remark);
         }
         Ok(())

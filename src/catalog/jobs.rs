@@ -6,6 +6,7 @@ use crate::model::job::JobSpec;
 use crate::pg::spi::{Arg, Row};
 use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
+use std::ffi::CString;
 
 /// A job that has not been removed.
 #[derive(Clone, Debug)]
@@ -14,6 +15,17 @@ pub struct Job {
     pub name: String,
     pub owner: Oid,
     pub spec: JobSpec,
+}
+
+impl Job {
+    /// Names in the job's SQL are looked up, in this transaction, as they were in the session that
+    /// submitted it.
+    pub fn set_search_path(&self, tx: &Tx) {
+        let path = CString::new(self.spec.search_path.as_str()).unwrap_or_default();
+        tx.set_local(c"search_path", &path);
+        // The check of the expressions' quotes (model::fragment) takes this for granted.
+        tx.set_local(c"standard_conforming_strings", c"on");
+    }
 }
 
 const COLUMNS: &str = "id, name, owner::oid, spec::text";
@@ -42,12 +54,6 @@ pub fn find_latest(tx: &Tx, name: &str) -> Result<Option<Job>> {
 pub fn by_id(tx: &Tx, id: i64) -> Result<Option<Job>> {
     let sql = format!("SELECT {COLUMNS} FROM gpss.job WHERE id = $1 AND removed_at IS NULL");
     select(tx, &sql, &[Arg::from(id)], job).map(|mut jobs| jobs.pop())
-}
-
-/// As `by_id`, and sees what this statement has written.
-pub fn by_id_latest(tx: &Tx, id: i64) -> Result<Option<Job>> {
-    let sql = format!("SELECT {COLUMNS} FROM gpss.job WHERE id = $1 AND removed_at IS NULL");
-    select_latest(tx, &sql, &[Arg::from(id)], job).map(|mut jobs| jobs.pop())
 }
 
 /// As `by_id`, and finds a job that has been removed too.

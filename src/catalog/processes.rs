@@ -1,8 +1,10 @@
 //! The background processes by name: how each is started, found and told to stop.
 
+use crate::catalog::jobs::Job;
 use crate::error::Result;
 use crate::model::state::Status;
-use crate::pg::bgworker::{Extra, Handle, Restart, Worker};
+use crate::pg::bgworker::{self, Extra, Handle, Restart, Worker};
+use crate::pg::caught;
 use pgrx::pg_sys::Oid;
 
 /// `pg_stat_activity.backend_type` of each kind.
@@ -99,9 +101,21 @@ pub struct AlertArgs {
     pub status: Status,
 }
 
+/// Leaves a process behind that runs the job's ALERT, if it has one: when transaction `xid` is
+/// committed, if one is given. What is in the way of that goes to the server's log.
+pub fn alert(job: &Job, run_id: i64, status: Status, xid: Option<u32>) {
+    if job.spec.alert.is_none() {
+        return;
+    }
+    let args = AlertArgs { database: bgworker::my_database(), job_id: job.id, run_id, status };
+    if let Err(error) = start_alert(&args, xid) {
+        caught::log(format!("gpss job \"{}\": ALERT is not run: {error}", job.name));
+    }
+}
+
 /// A process that runs the job's ALERT. It first waits for the end of transaction `xid`, if one is
 /// given, and leaves at once if the run has not ended then.
-pub fn start_alert(args: &AlertArgs, xid: Option<u32>) -> Result<()> {
+fn start_alert(args: &AlertArgs, xid: Option<u32>) -> Result<()> {
     let status = Status::ALL.iter().position(|status| *status == args.status);
     Worker {
         name: &format!("gpss alert of job {}", args.job_id),

@@ -132,12 +132,10 @@ pub fn decode_again(rows: &Rows, decoder: &mut MessageDecoder, width: Width) -> 
             headers: rows.bytes_of(row.headers),
         };
         let reason = match row.verdict {
-            Verdict::Bad(reason) => {
-                String::from_utf8_lossy(rows.bytes_of(reason).unwrap_or_default()).into_owned()
-            }
+            Verdict::Bad(reason) => rows.text_of(reason),
             Verdict::Good => match decoder.decode(&message, &mut out)? {
                 Room::Enough => continue,
-                Room::Full => "the wanted fields of the block exceed 2 GiB".to_owned(),
+                Room::Full => "the wanted fields of the block exceed 2 GiB".into(),
             },
         };
         if out.push(&message) {

@@ -1,10 +1,9 @@
 //! What each column of a foreign table holds, by its options and the formats of value and key, and
 //! what the decoders have to deliver for it.
 
-use super::formats;
 use crate::error::{Error, Result, SqlState};
 use crate::format::{Cast, JsonField, Step};
-use crate::model::content::{Content, Format};
+use crate::model::content::{self, Content, Format};
 use crate::model::rows::Side;
 use crate::pg::datum;
 use crate::pg::fdw::{Column, JsonCall, Table};
@@ -56,7 +55,7 @@ impl Layout {
     /// Options that do not go together.
     pub fn of(table: &Table) -> Result<Layout> {
         let mut layout = Layout::of_options(&table.options, &table.columns)?;
-        for content in layout.contents.iter_mut().flatten().filter(|c| !formats::has_schema(c)) {
+        for content in layout.contents.iter_mut().flatten().filter(|c| !c.has_schema()) {
             for (name, value) in &table.server_options {
                 content.set_default(name, value);
             }
@@ -188,7 +187,7 @@ pub fn contents(options: &[(String, String)]) -> Result<[Option<Content>; 2]> {
             Some(own) => (Side::Key, own),
             None => (Side::Value, name.as_str()),
         };
-        if !Content::is_option(own) {
+        if content::option(own).is_none() {
             continue;
         }
         match &mut contents[side as usize] {

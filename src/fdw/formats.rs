@@ -34,7 +34,7 @@ pub fn check(options: &[(String, String)]) -> Result<()> {
                 if let Some(config) = &registry {
                     split_login(&config.addresses)?;
                 }
-                if registry.is_some() && has_schema(content) {
+                if registry.is_some() && content.has_schema() {
                     return Err(Error::new(
                         SqlState::INVALID_PARAMETER,
                         "a schema registry and a schema of its own exclude each other",
@@ -53,11 +53,6 @@ pub fn check(options: &[(String, String)]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Does it bring its schema, so that no registry is asked?
-pub fn has_schema(content: &Content) -> bool {
-    ["schema", "schema_path"].iter().any(|option| content.get(option).is_some())
 }
 
 /// What is needed to make decoders for a table, on any thread and as often as wanted.
@@ -83,18 +78,18 @@ type Asks = fn(Arc<Registry>) -> Arc<dyn Schemas>;
 type Login = (Option<String>, Option<String>);
 
 impl Formats {
-    /// For a table that `user` reads; asks nobody yet.
+    /// For a table of this layout that `user` reads; asks nobody yet.
     ///
     /// # Errors
     /// Options that do not go together; a registry's certificate that cannot be read.
-    pub fn of(table: &Table, user: Oid) -> Result<Formats> {
+    pub fn of(table: &Table, layout: &Layout, user: Oid) -> Result<Formats> {
         let mapping = Table::user_mapping(table.server, user);
         let find = |name: &str| mapping.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
         let own_registry = |side: Side| {
             let prefix = if side == Side::Key { "key_" } else { "" };
             OF_SERVERS.iter().any(|name| table.option(&format!("{prefix}{name}")).is_some())
         };
-        Formats::new(&Layout::of(table)?, &table.columns, |side| {
+        Formats::new(layout, &table.columns, |side| {
             // Else who makes a table could have the password sent where he likes.
             if own_registry(side) && table.owner != table.server_owner {
                 return (None, None);

@@ -8,7 +8,7 @@ use super::options::{Place, Privileges, validate};
 use super::session::Needs;
 use crate::error::{Error, Result, SqlState};
 use crate::format::{MessageDecoder, width};
-use crate::model::content::{Content, Format};
+use crate::model::content::{self, Format};
 use crate::model::rows::{Message, Rows, Verdict};
 use crate::pg::fdw::function::RecordFunction;
 use crate::pg::fdw::{Column, Output, RowWriter};
@@ -18,11 +18,8 @@ use std::sync::Arc;
 
 /// Which of the two functions it is.
 pub trait Kind: 'static {
-    /// The format when the options name none; the only one if `ONLY`.
-    const FORMAT: Option<Format>;
-    fn allows(format: Format) -> bool;
-    /// What the caller may have the server do.
-    fn privileges() -> Privileges;
+    /// The formats that it takes; a sole one need not be named.
+    const FORMATS: &'static [Format];
 }
 
 /// One place of a query where the function is called.
@@ -45,7 +42,7 @@ impl<K: Kind> RecordFunction for FormatFunction<K> {
 
     fn new(columns: Vec<Column>, options: Value) -> Result<Self> {
         let list = option_list::<K>(&options)?;
-        validate(Place::Function, &list, K::privileges())?;
+        validate(Place::Function, &list, Privileges::of_current_user())?;
         let layout = Layout::of_options(&list, &columns)?;
         let outputs: Vec<Output> = columns.iter().cloned().map(Output::Column).collect();
         let used = vec![true; outputs.len()];
@@ -77,9 +74,7 @@ impl<K: Kind> RecordFunction for FormatFunction<K> {
         self.left = match rows.row(0) {
             Some(row) => {
                 if let Verdict::Bad(reason) = row.verdict {
-                    let reason = rows.bytes_of(reason).unwrap_or_default();
-                    let reason = String::from_utf8_lossy(reason).into_owned();
-                    return Err(Error::new(SqlState::INVALID_TEXT, reason));
+                    return Err(Error::new(SqlState::INVALID_TEXT, rows.text_of(reason)));
                 }
                 row.records()
             }
@@ -111,9 +106,13 @@ fn option_list<K: Kind>(options: &Value) -> Result<Vec<(String, String)>> {
     };
     let mut list = vec![];
     for (name, value) in object {
-        if name != "format" && !Content::is_option(name) {
+        if name != "format" && content::option(name).is_none() {
             // The error of a foreign table, with its hint.
-            validate(Place::Function, &[(name.clone(), String::new())], K::privileges())?;
+            validate(
+                Place::Function,
+                &[(name.clone(), String::new())],
+                Privileges::of_current_user(),
+            )?;
         }
         let text = match value {
             Value::String(text) => text.clone(),
@@ -128,23 +127,22 @@ fn option_list<K: Kind>(options: &Value) -> Result<Vec<(String, String)>> {
         list.push((name.clone(), text));
     }
     let named = list.iter().find(|(name, _)| name == "format").map(|(_, format)| format.as_str());
-    match named {
-        None => match K::FORMAT {
-            Some(format) => list.push(("format".into(), format.name().into())),
-            None => {
-                let names: Vec<&str> =
-                    Format::ALL.iter().filter(|(_, f)| K::allows(*f)).map(|(n, _)| *n).collect();
-                return Err(refuse("options lack the key \"format\"".into())
-                    .hint(format!("Its values are: {}.", names.join(", "))));
-            }
-        },
-        Some(name) if Format::by_name(name).is_some_and(|format| !K::allows(format)) => {
+    match (named, K::FORMATS) {
+        (None, [format]) => list.push(("format".into(), format.name().into())),
+        (None, formats) => {
+            let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+            return Err(refuse("options lack the key \"format\"".into())
+                .hint(format!("Its values are: {}.", names.join(", "))));
+        }
+        (Some(name), formats)
+            if Format::by_name(name).is_some_and(|format| !formats.contains(&format)) =>
+        {
             return Err(refuse(format!("the function does not take format {name}")).hint(
                 "gpss.gpfmt_gpss takes all formats but protobuf and custom; gpss.gpfmt_protobuf takes \
                  protobuf.",
             ));
         }
-        Some(_) => {}
+        (Some(_), _) => {}
     }
     Ok(list)
 }

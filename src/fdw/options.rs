@@ -3,12 +3,13 @@
 
 use crate::error::{Error, Result, SqlState};
 use crate::kafka::properties::{self, Rule};
-use crate::model::content::{self, Content, Format, FormatOption, Kind};
+use crate::model::content::{self, Format, FormatOption, Kind};
 use crate::model::partitions::Partitions;
 use crate::model::suggest;
+use crate::pg::acl::{self, Predefined};
 use crate::registry;
 
-use super::formats;
+use super::{formats, source};
 
 /// Which object an option belongs to (the catalog that the validator is called with).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,20 @@ pub struct Privileges {
     pub execute_server_program: bool,
 }
 
+impl Privileges {
+    pub fn of_current_user() -> Privileges {
+        let user = acl::current_user();
+        Privileges {
+            wrapper: acl::may_use_wrapper(source::WRAPPER),
+            read_server_files: acl::has_privs_of_predefined(user, Predefined::ReadServerFiles),
+            execute_server_program: acl::has_privs_of_predefined(
+                user,
+                Predefined::ExecuteServerProgram,
+            ),
+        }
+    }
+}
+
 /// Checks the options of one object; the answer is a list of remarks for the user.
 pub fn validate(
     place: Place,
@@ -112,8 +127,7 @@ pub fn validate(
 ) -> Result<Vec<String>> {
     let mut remarks = vec![];
     for (name, value) in options {
-        let rules = OPTIONS.iter().find(|o| o.name == name && o.belongs_to(place));
-        match rules {
+        match OPTIONS.iter().find(|o| o.name == name && o.belongs_to(place)) {
             Some(rule) => check_value(rule, value)?,
             None if is_format_option(place, name) => {
                 check_format_option(place, name, value, privileges)?;
@@ -169,14 +183,13 @@ fn check_value(rule: &OptionRule, value: &str) -> Result<()> {
 
 /// The option of a format that a table's option is.
 fn format_option(name: &str) -> Option<&'static FormatOption> {
-    let own = name.strip_prefix("key_").unwrap_or(name);
-    content::OPTIONS.iter().find(|option| option.name == own)
+    content::option(name.strip_prefix("key_").unwrap_or(name))
 }
 
 fn is_format_option(place: Place, name: &str) -> bool {
     match place {
         Place::Table => format_option(name).is_some(),
-        Place::Function => Content::is_option(name),
+        Place::Function => content::option(name).is_some(),
         Place::Server => OF_SERVERS.contains(&name),
         Place::Wrapper | Place::UserMapping | Place::Column => false,
     }
@@ -188,26 +201,16 @@ fn check_format_option(
     value: &str,
     privileges: Privileges,
 ) -> Result<()> {
-    let refuse = |detail: &str| {
-        Err(Error::new(
-            SqlState::INSUFFICIENT_PRIVILEGE,
-            format!("permission denied to set option \"{name}\""),
-        )
-        .detail(detail))
-    };
     let Some(option) = format_option(name) else { return Ok(()) };
-    let reads = option.kind == Kind::ServerFile;
-    if reads && !privileges.read_server_files {
-        return refuse(
-            "Only roles with the privileges of \"pg_read_server_files\" may set this option.",
-        );
+    if option.kind == Kind::ServerFile && !privileges.read_server_files {
+        return Err(denied_to_others(name, "pg_read_server_files"));
     }
     // Who makes a server has it already.
     if option.name == "schema_registry" && place != Place::Server && !privileges.wrapper {
-        return refuse(
+        return Err(denied(name).detail(
             "It makes the database server connect to the addresses: that takes USAGE on the \
              foreign-data wrapper gpss.",
-        );
+        ));
     }
     if option.name == "schema_registry" && value.contains('@') {
         return Err(Error::new(
@@ -227,19 +230,23 @@ fn check_format_option(
     Ok(())
 }
 
+fn denied(name: &str) -> Error {
+    let message = format!("permission denied to set option \"{name}\"");
+    Error::new(SqlState::INSUFFICIENT_PRIVILEGE, message)
+}
+
+/// Denied to all but those who may use a predefined role.
+fn denied_to_others(name: &str, role: &str) -> Error {
+    denied(name)
+        .detail(format!("Only roles with the privileges of \"{role}\" may set this option."))
+}
+
 fn check_property(
     place: Place,
     name: &str,
     value: &str,
     privileges: Privileges,
 ) -> Result<Option<String>> {
-    let refuse = |role: &str| {
-        Err(Error::new(
-            SqlState::INSUFFICIENT_PRIVILEGE,
-            format!("permission denied to set option \"{name}\""),
-        )
-        .detail(format!("Only roles with the privileges of \"{role}\" may set this option.")))
-    };
     match properties::classify(name) {
         Rule::Unknown => return Err(unknown(place, name)),
         Rule::Secret if place == Place::Server => {
@@ -250,10 +257,10 @@ fn check_property(
             .hint("Everybody can read a server's options. Set it with CREATE USER MAPPING."));
         }
         Rule::ReadsServerFile if !privileges.read_server_files => {
-            return refuse("pg_read_server_files");
+            return Err(denied_to_others(name, "pg_read_server_files"));
         }
         Rule::RunsProgram if !privileges.execute_server_program => {
-            return refuse("pg_execute_server_program");
+            return Err(denied_to_others(name, "pg_execute_server_program"));
         }
         _ => {}
     }

@@ -95,11 +95,11 @@ impl ForeignSource for KafkaScan {
         }
         let rows = match session::running(table, &layout, needs.headers)? {
             Some(running) => From::Batch(BatchScan {
-                again: match shape.look_in(&running.needs) {
+                again: match shape.look_in(&running.decoding.needs) {
                     true => None,
                     false => {
                         shape.look_in(&needs);
-                        Some(running.formats.decoder_here(&needs)?)
+                        Some(running.decoding.formats.decoder_here(&needs)?)
                     }
                 },
                 running,
@@ -136,7 +136,7 @@ impl ForeignSource for KafkaScan {
             if let Some(record) = self.current.1.clone().next() {
                 let rows = match &self.rows {
                     From::Batch(scan) => Some(&*scan.rows),
-                    From::Topic(scan) => scan.block(),
+                    From::Topic(scan) => scan.block().map(|rows| &**rows),
                 };
                 let Some(rows) = rows else { return Ok(false) };
                 let Some(row) = rows.row(self.current.0) else { return Ok(false) };
@@ -159,7 +159,10 @@ impl ForeignSource for KafkaScan {
             }
             let (found, rows, in_batch) = match &mut self.rows {
                 From::Batch(scan) => (scan.next(&self.needs, out)?, Some(&*scan.rows), true),
-                From::Topic(scan) => (scan.next(bounds, out)?, scan.block(), false),
+                From::Topic(scan) => {
+                    let found = scan.next(bounds, &mut |rows| out.set_block(rows))?;
+                    (found, scan.block().map(|rows| &**rows), false)
+                }
             };
             let (Some(index), Some(rows)) = (found, rows) else { return Ok(false) };
             let Some(row) = rows.row(index) else { return Ok(false) };
@@ -285,8 +288,7 @@ impl BatchScan {
 }
 
 fn unparsable(topic: &str, row: &Row, rows: &Rows, reason: Span) -> Error {
-    let reason = String::from_utf8_lossy(rows.bytes_of(reason).unwrap_or_default()).into_owned();
-    Error::new(SqlState::INVALID_TEXT, reason)
+    Error::new(SqlState::INVALID_TEXT, rows.text_of(reason))
         .detail(format!(
             "Message at topic \"{topic}\", partition {}, offset {}.",
             row.partition, row.offset

@@ -8,6 +8,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::format::Wanted;
 use crate::model::job::TableName;
 use crate::pg::fdw::Table;
+use crate::pg::spi::{self, Plan};
+use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,18 +17,54 @@ use std::rc::Rc;
 /// A partition and an offset in it.
 pub type Position = (i32, i64);
 
+/// What a reader is told to decode for some statements, and how.
+pub struct Decoding {
+    /// The foreign table whose scans read a batch instead of the topic.
+    relid: Oid,
+    /// Its name in the statements.
+    source: TableName,
+    pub needs: Needs,
+    layout: Layout,
+    pub formats: Formats,
+}
+
+impl Decoding {
+    /// Prepares statements over a foreign table, and learns from their plans what they need.
+    ///
+    /// # Errors
+    /// As `Formats::of`. Raises: the statements' errors.
+    pub fn prepare(
+        tx: &Tx,
+        table: &Table,
+        user: Oid,
+        statements: &[String],
+    ) -> Result<(Vec<Plan>, Decoding)> {
+        let mut needs = Needs::default();
+        let mut plans = vec![];
+        for sql in statements {
+            let explain = format!("EXPLAIN (VERBOSE, COSTS OFF) {sql}");
+            let (outcome, needed) = probe(table.relid, || spi::exec(tx, &explain, &[]));
+            outcome?;
+            needs.add(&needed);
+            plans.push(Plan::prepare(tx, sql, &[])?);
+        }
+        let layout = Layout::of(table)?;
+        let formats = Formats::of(table, &layout, user)?;
+        let source = TableName { schema: table.schema.clone(), name: table.name.clone() };
+        Ok((plans, Decoding { relid: table.relid, source, needs, layout, formats }))
+    }
+
+    /// Are rows made by functions of the user's (format custom)?
+    pub fn calls_functions(&self) -> bool {
+        self.layout.calls_functions()
+    }
+}
+
 /// A batch on its way through a statement.
 #[derive(Clone)]
 pub struct Running {
-    /// The foreign table whose scans read the batch instead of the topic.
-    pub relid: Oid,
-    /// Its name in the statement.
-    pub source: TableName,
+    pub decoding: Rc<Decoding>,
     pub batch: Rc<Batch>,
-    /// What the reader was told to decode, and how.
-    pub needs: Rc<Needs>,
-    pub layout: Rc<Layout>,
-    pub formats: Formats,
     pub progress: Rc<Progress>,
 }
 
@@ -91,7 +129,7 @@ impl Drop for Reset {
     }
 }
 
-/// Runs a statement whose scans of `running.relid` read the batch.
+/// Runs a statement whose scans of the foreign table read the batch.
 pub fn with_batch<R>(running: Running, statement: impl FnOnce() -> R) -> R {
     STATE.with(|s| *s.borrow_mut() = State::Running(running));
     let _reset = Reset;
@@ -99,7 +137,7 @@ pub fn with_batch<R>(running: Running, statement: impl FnOnce() -> R) -> R {
 }
 
 /// Runs an EXPLAIN and collects what its scans of `relid` need.
-pub fn probe<R>(relid: Oid, explain: impl FnOnce() -> R) -> (R, Needs) {
+fn probe<R>(relid: Oid, explain: impl FnOnce() -> R) -> (R, Needs) {
     STATE.with(|s| *s.borrow_mut() = State::Probing(relid, Needs::default()));
     let _reset = Reset;
     let result = explain();
@@ -122,22 +160,22 @@ pub fn running(table: &Table, layout: &Layout, headers: bool) -> Result<Option<R
         )
         .detail("The batch was rolled back; it is read again."))
     };
-    STATE.with(|s| match &*s.borrow() {
-        State::Running(running) if running.relid == table.relid => {
-            // Members are found by their names, whatever other columns there were.
-            let by_name = layout.is_by_name() && layout.contents == running.layout.contents;
-            let other_layout = !by_name && *layout != *running.layout;
-            if (headers && !running.needs.headers) || other_layout {
-                return changed("the columns of the foreign table have changed");
-            }
-            Ok(Some(running.clone()))
+    STATE.with(|s| {
+        let state = s.borrow();
+        let State::Running(running) = &*state else { return Ok(None) };
+        let Decoding { relid, source, needs, layout: known, .. } = &*running.decoding;
+        if *relid != table.relid {
+            return match (&source.schema, &source.name) == (&table.schema, &table.name) {
+                true => changed("the foreign table was replaced"),
+                false => Ok(None),
+            };
         }
-        State::Running(Running { source: TableName { schema, name }, .. })
-            if (schema, name) == (&table.schema, &table.name) =>
-        {
-            changed("the foreign table was replaced")
+        // Members are found by their names, whatever other columns there were.
+        let by_name = layout.is_by_name() && layout.contents == known.contents;
+        if (headers && !needs.headers) || (!by_name && layout != known) {
+            return changed("the columns of the foreign table have changed");
         }
-        _ => Ok(None),
+        Ok(Some(running.clone()))
     })
 }
 

@@ -1,6 +1,7 @@
 //! A scan outside a job: reads the asked ranges of the topic up to the end as it stood when the
 //! scan began, then stops. Nothing is remembered; no offset moves.
 
+use super::columns::Layout;
 use super::formats::Formats;
 use super::reader::{Failure, Input, Reader};
 use super::session::{Needs, Position};
@@ -10,7 +11,7 @@ use crate::gucs;
 use crate::kafka::Consumer;
 use crate::model::partitions::Partitions;
 use crate::model::rows::{Row, Rows};
-use crate::pg::fdw::{Bound, RangeOp, RowWriter, Table};
+use crate::pg::fdw::{Bound, RangeOp, Table};
 use crate::pg::signals;
 use crate::pg::spi::UnixMicros;
 use pgrx::pg_sys::Oid;
@@ -28,6 +29,8 @@ pub struct TopicScan {
     topic: String,
     /// The table's choice of partitions.
     partitions: Option<Partitions>,
+    /// Where to begin instead of at the oldest message, as far as the broker has it.
+    from: BTreeMap<i32, i64>,
     user: Oid,
     needs: Needs,
     limits: Limits,
@@ -45,6 +48,7 @@ impl TopicScan {
             table: table.clone(),
             topic: source.topic.clone(),
             partitions: source.partitions.clone(),
+            from: BTreeMap::new(),
             user,
             needs,
             limits: Limits::default(),
@@ -53,6 +57,11 @@ impl TopicScan {
             open: BTreeMap::new(),
             block: None,
         }
+    }
+
+    /// The same from these offsets on.
+    pub fn starting_at(self, from: &BTreeMap<i32, i64>) -> TopicScan {
+        TopicScan { from: from.clone(), ..self }
     }
 
     pub fn rescan(&mut self, new_bounds: bool) {
@@ -65,12 +74,16 @@ impl TopicScan {
     }
 
     /// The block that `next` has found the last message in.
-    pub fn block(&self) -> Option<&Rows> {
-        self.block.as_ref().map(|(rows, _)| &**rows)
+    pub fn block(&self) -> Option<&Arc<Rows>> {
+        self.block.as_ref().map(|(rows, _)| rows)
     }
 
-    /// The next message within the ranges: its index in the block.
-    pub fn next(&mut self, bounds: &[Bound], out: &mut RowWriter<'_>) -> Result<Option<usize>> {
+    /// The next message within the ranges: its index in the block, a new one of which is shown first.
+    pub fn next(
+        &mut self,
+        bounds: &[Bound],
+        show: &mut dyn FnMut(&Arc<Rows>),
+    ) -> Result<Option<usize>> {
         if self.reader.is_none() && self.block.is_none() {
             self.start(bounds)?;
         }
@@ -97,7 +110,7 @@ impl TopicScan {
             match reader.try_next()? {
                 Some(Input::Block { rows, .. }) => {
                     let rows = Arc::new(rows);
-                    out.set_block(&rows);
+                    show(&rows);
                     self.block = Some((rows, 0));
                 }
                 Some(Input::End { partition, offset }) => {
@@ -129,7 +142,7 @@ impl TopicScan {
         if self.ranges.is_none() {
             self.limits = self.limits(bounds);
             self.limits.chosen = self.partitions.clone();
-            let ranges = resolve(&consumer, &self.topic, &self.limits);
+            let ranges = resolve(&consumer, &self.topic, &self.from, &self.limits);
             signals::check_for_interrupts();
             self.ranges = Some(ranges?);
         }
@@ -140,7 +153,8 @@ impl TopicScan {
             return Ok(());
         }
         let budget = gucs::buffer_bytes();
-        let formats = Formats::of(&self.table, self.user)?;
+        let layout = Layout::of(&self.table)?;
+        let formats = Formats::of(&self.table, &layout, self.user)?;
         let decoding = (&formats, &self.needs);
         self.reader = Some(Reader::start(consumer, &self.topic, &starts, decoding, budget, false)?);
         Ok(())
@@ -235,14 +249,21 @@ impl Limits {
 
 /// Partition → first and last (exclusive) offset to read; partitions with nothing to read are left
 /// out.
-fn resolve(consumer: &Consumer, topic: &str, limits: &Limits) -> Result<BTreeMap<i32, (i64, i64)>> {
+fn resolve(
+    consumer: &Consumer,
+    topic: &str,
+    from: &BTreeMap<i32, i64>,
+    limits: &Limits,
+) -> Result<BTreeMap<i32, (i64, i64)>> {
     let cancelled = signals::interrupt_pending;
     let mut partitions = consumer.partitions(topic, METADATA_TIMEOUT, &cancelled)?;
     partitions.retain(|p| limits.wants_partition(*p));
     let mut ranges = BTreeMap::new();
     for partition in &partitions {
         let (low, high) = consumer.watermarks(topic, *partition, METADATA_TIMEOUT, &cancelled)?;
-        ranges.insert(*partition, (limits.from.max(low), limits.to.min(high)));
+        let begin = from.get(partition).copied().filter(|from| (low..=high).contains(from));
+        let begin = limits.from.max(begin.unwrap_or(low));
+        ranges.insert(*partition, (begin, limits.to.min(high)));
     }
     if let Some(since) = limits.since {
         let found =

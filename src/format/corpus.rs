@@ -25,6 +25,21 @@ pub(super) fn decode(decoder: &mut dyn Decode, payload: &[u8]) -> Result<Vec<Val
     }
 }
 
+/// The names `c0`, `c1` and so on.
+pub(super) fn columns(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("c{i}")).collect()
+}
+
+/// Rows of fields; NULL is written as `-`.
+pub(super) fn rows(rows: &[&[&str]]) -> Result<Vec<Values>, String> {
+    let value = |field: &&str| (*field != "-").then(|| (*field).to_owned());
+    Ok(rows.iter().map(|row| row.iter().map(value).collect()).collect())
+}
+
+pub(super) fn fault(message: &str) -> Result<Vec<Values>, String> {
+    Err(message.to_owned())
+}
+
 /// What is checked when a decoder is made says so in our words.
 fn is_refused(error: &str) -> bool {
     [

@@ -120,6 +120,11 @@ pub const OPTIONS: &[FormatOption] = &[
     FormatOption { name: "params", kind: Kind::Text, formats: &[Custom] },
 ];
 
+/// The option of that name, of whatever formats.
+pub fn option(name: &str) -> Option<&'static FormatOption> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
 /// A format with its options, names and values checked one by one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
@@ -144,19 +149,14 @@ impl Content {
         Ok(content)
     }
 
-    /// Is it an option of any format?
-    pub fn is_option(name: &str) -> bool {
-        OPTIONS.iter().any(|option| option.name == name)
-    }
-
     /// Sets one option.
     ///
     /// # Errors
     /// `INVALID_PARAMETER` for an option that the format does not have or a value that is none;
     /// the message names the option.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let known = OPTIONS.iter().find(|option| option.name == name);
-        let Some(option) = known.filter(|option| option.formats.contains(&self.format)) else {
+        let Some(option) = option(name).filter(|option| option.formats.contains(&self.format))
+        else {
             let own = OPTIONS.iter().filter(|o| o.formats.contains(&self.format)).map(|o| o.name);
             let error = Error::new(
                 SqlState::INVALID_PARAMETER,
@@ -185,6 +185,11 @@ impl Content {
 
     pub fn get(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)
+    }
+
+    /// Does it bring its schema, so that no registry is asked?
+    pub fn has_schema(&self) -> bool {
+        ["schema", "schema_path"].iter().any(|option| self.get(option).is_some())
     }
 
     pub fn is_on(&self, name: &str) -> bool {

@@ -7,6 +7,7 @@
 //! Each stretch of bytes lies in its arena the way PostgreSQL's `text` and `bytea` lie in memory
 //! (varatt.h: a four-byte header, aligned to four), so that a datum is a pointer and not a copy.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A stretch of an arena; `NULL` stands for SQL NULL.
@@ -310,6 +311,11 @@ impl Rows {
             return None;
         }
         self.arena(span).get(span.range(0)?)
+    }
+
+    /// The bytes of a span that is text, such as the reason of a `Verdict::Bad`.
+    pub fn text_of(&self, span: Span) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes_of(span).unwrap_or_default())
     }
 
     /// A span with its four-byte varlena header in front: what a `text` or `bytea` datum points to.

@@ -7,12 +7,9 @@ use crate::catalog::errors::{self, Reject};
 use crate::catalog::jobs::Job;
 use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
-use crate::fdw::columns::Layout;
-use crate::fdw::formats::Formats;
-use crate::fdw::session::{self, Needs, Progress, Running};
+use crate::fdw::session::{self, Decoding, Progress, Running};
 use crate::gucs;
-use crate::model::job::ErrorLimit;
-use crate::model::job::TableName;
+use crate::model::job::{ErrorLimit, Output, TableName};
 use crate::model::rows::{Row, Verdict};
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::signals;
@@ -22,53 +19,32 @@ use crate::pg::tx::{Tx, tx};
 use crate::{fdw::source, model::statement};
 use pgrx::pg_sys::Oid;
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::ops::Range;
 use std::rc::Rc;
 
 /// A job's statements, one for each of its tables, prepared once per session.
 pub struct Statement {
-    relid: Oid,
-    source: TableName,
     plans: Vec<Plan>,
     recorder: Recorder,
     /// What the reader has to decode for them, and how.
-    pub needs: Rc<Needs>,
-    pub formats: Formats,
-    layout: Rc<Layout>,
+    pub decoding: Rc<Decoding>,
 }
 
 impl Statement {
     /// Builds and prepares the job's statements, and learns from their plans what they need.
     pub fn prepare(tx: &Tx, job: &Job) -> Result<(Statement, Table)> {
-        set_search_path(tx, job);
-        let relid = relation(tx, &job.spec.source, "foreign table")?;
-        let table = Table::load(relid);
+        job.set_search_path(tx);
+        let table = Table::load(relation(tx, &job.spec.source, "foreign table")?);
         source::check_wrapper(&table)?;
-        let source_columns: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-        let mut needs = Needs::default();
-        let mut plans = vec![];
-        for output in &job.spec.outputs {
+        let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
+        let statement = |output: &Output| {
             let target = relation_columns(relation(tx, &output.target, "table")?);
-            let sql = statement::insert_statement(&job.spec, output, &source_columns, &target)?;
-            let explain = format!("EXPLAIN (VERBOSE, COSTS OFF) {sql}");
-            let (outcome, needed) = session::probe(relid, || spi::exec(tx, &explain, &[]));
-            outcome?;
-            needs.add(&needed);
-            plans.push(Plan::prepare(tx, &sql, &[])?);
-        }
-        let recorder = Recorder::prepare(tx)?;
-        let source = job.spec.source.clone();
-        let statement = Statement {
-            relid,
-            source,
-            plans,
-            recorder,
-            needs: Rc::new(needs),
-            formats: Formats::of(&table, job.owner)?,
-            layout: Rc::new(Layout::of(&table)?),
+            statement::insert_statement(&job.spec, output, &source, &target)
         };
-        Ok((statement, table))
+        let statements = job.spec.outputs.iter().map(statement).collect::<Result<Vec<_>>>()?;
+        let (plans, decoding) = Decoding::prepare(tx, &table, job.owner, &statements)?;
+        let (recorder, decoding) = (Recorder::prepare(tx)?, Rc::new(decoding));
+        Ok((Statement { plans, recorder, decoding }, table))
     }
 }
 
@@ -82,7 +58,7 @@ impl Statement {
 
     /// As `run`, but in bulk: an error does not tell which message it is about.
     fn run_in_bulk(&self, tx: &Tx, batch: &Rc<Batch>) -> Result<u64> {
-        if self.layout.calls_functions() {
+        if self.decoding.calls_functions() {
             // They may look at the target, between one row and the next.
             return self.run(tx, batch, &Rc::default());
         }
@@ -110,24 +86,12 @@ impl Statement {
         run: impl FnOnce() -> R,
     ) -> R {
         let running = Running {
-            relid: self.relid,
-            source: self.source.clone(),
+            decoding: Rc::clone(&self.decoding),
             batch: Rc::clone(batch),
-            needs: Rc::clone(&self.needs),
-            layout: Rc::clone(&self.layout),
-            formats: self.formats.clone(),
             progress: Rc::clone(progress),
         };
         session::with_batch(running, run)
     }
-}
-
-/// For this transaction, as the session had it that submitted the job.
-pub(super) fn set_search_path(tx: &Tx, job: &Job) {
-    let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
-    tx.set_local(c"search_path", &path);
-    // The check of the expressions' quotes (model::statement) takes this for granted.
-    tx.set_local(c"standard_conforming_strings", c"on");
 }
 
 /// The OID of a table by its stored name.
@@ -230,7 +194,7 @@ fn transact(
         if !gucs::synchronous_commit() {
             tx.set_local(c"synchronous_commit", c"off");
         }
-        set_search_path(tx, job);
+        job.set_search_path(tx);
         let mut shares = count(collected);
         let record = |end_reason, shares: &[Share]| {
             let age = collected.started.elapsed();

@@ -187,7 +187,7 @@ impl Loader {
         let ends = run.quit_at_eof.then_some(ends);
         let starts: Vec<_> = positions.iter().map(|(p, o)| (*p, *o)).collect();
         let buffer = gucs::buffer_bytes();
-        let decoding = (&statement.formats, &*statement.needs);
+        let decoding = (&statement.decoding.formats, &statement.decoding.needs);
         let reader = Reader::start(consumer, topic, &starts, decoding, buffer, true)?;
         let mut feed = Feed::new(reader, positions, ends);
         self.set_status(Status::Running, None, None)?;

@@ -1,7 +1,6 @@
 //! The user's SQL around the batches (GPSS: TASK). It runs as the job's owner, in the session of the
 //! loader, with the job's search path; an error of it is never a message's.
 
-use super::load::set_search_path;
 use crate::catalog::jobs::Job;
 use crate::catalog::runs;
 use crate::error::{Class, Error, Result, SqlState};
@@ -46,7 +45,7 @@ pub fn teardown(job: &Job, run_id: i64) -> Result<()> {
         if runs::find(tx, job.id)?.is_none_or(|run| run.id != run_id) {
             return Ok(());
         }
-        set_search_path(tx, job);
+        job.set_search_path(tx);
         if signals::stop_requested() {
             tx.set_local(c"lock_timeout", LOCK_TIMEOUT);
         }

@@ -2,25 +2,9 @@
 
 use super::support::{Producer, Record, Scene, eventually, kill_hard, literal, value};
 
-/// Submits a configuration as the job `load`, with the scene's broker and topic in the places of
-/// `THE_ADDRESS` and `THE_TOPIC`.
+/// Submits a configuration (see `Scene::placed`) as the job `load`.
 fn submit(scene: &Scene, config: &str) {
-    scene.db.sql(&format!("SELECT gpss.submit_job('load', {})", placed(scene, config)));
-}
-
-/// The configuration as an SQL literal.
-fn placed(scene: &Scene, config: &str) -> String {
-    let config = config.replace("THE_ADDRESS", &scene.broker.address);
-    literal(&config.replace("THE_TOPIC", &scene.topic.name))
-}
-
-/// Loads what is there and waits for the end.
-fn load(scene: &Scene) {
-    scene.db.sql(
-        "SELECT gpss.start_job('load', quit_at_eof => true); SELECT gpss.wait_job('load', '60 s')",
-    );
-    let status = scene.db.sql("SELECT status, errmsg FROM gpss.jobs WHERE name = 'load'");
-    assert_eq!(status, "JOB_SUCCESS|");
+    scene.db.sql(&format!("SELECT gpss.submit_job('load', {})", scene.placed(config)));
 }
 
 #[test]
@@ -59,7 +43,7 @@ KAFKA:
   COMMIT: {MINIMAL_INTERVAL: 1500}
 "#,
     );
-    load(&scene);
+    scene.run("load");
     assert_eq!(
         scene.db.sql("SELECT * FROM purchase_tax ORDER BY 1"),
         "501|100.00|19.00\n502|10.50|2.00\n503|0.03|0.01"
@@ -89,7 +73,7 @@ KAFKA:
   COMMIT: {MINIMAL_INTERVAL: 1000}
 ",
     );
-    load(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT value FROM raw_events"), "{\"a\": 1}\n[2]");
     assert_eq!(scene.db.sql("SELECT \"offset\", stage FROM gpss.errors"), "1|decode");
 }
@@ -123,7 +107,7 @@ KAFKA:
     MAPPING: {acct: acct, day: day, note: note, at_offset: "(meta->>'offset')::bigint"}
 "#,
     );
-    load(&scene);
+    scene.run("load");
     assert_eq!(
         scene.db.sql("SELECT * FROM notes ORDER BY at_offset"),
         "88|2024-02-29|a~^b|0\n|2024-03-01|d|3"
@@ -158,7 +142,7 @@ KAFKA:
     MAPPING: {day: day, note: note, acct: acct, o: "(meta->>'offset')::bigint"}
 "#,
     );
-    load(&scene);
+    scene.run("load");
     let rows = scene.db.sql("SELECT * FROM lines ORDER BY 1");
     assert_eq!(rows, "2024-01-01|x|7|0\n2024-01-02|y|7|0");
     // A message counts once, its rows are counted as rows.
@@ -223,7 +207,7 @@ fn several_tables_take_their_rows_from_one_reading() {
 {\"kind\":\"view\",\"id\":4,\"n\":8}
 ",
     );
-    load(&scene);
+    scene.run("load");
     let clicks = "SELECT url, at AT TIME ZONE 'UTC', src FROM web.clicks";
     assert_eq!(scene.db.sql(clicks), "/a|2024-05-01 10:00:00|0");
     assert_eq!(scene.db.sql("SELECT * FROM web.views ORDER BY 1"), "1|5\n2|6");
@@ -247,7 +231,7 @@ fn a_message_that_one_table_refuses_goes_into_none() {
 {\"kind\":\"click\",\"u\":\"/c\",\"id\":3,\"n\":7}
 ",
     );
-    load(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT url FROM web.clicks ORDER BY 1"), "/a\n/c");
     assert_eq!(scene.db.sql("SELECT id FROM web.views ORDER BY 1"), "1\n3");
     let errors = "SELECT \"offset\", stage, sqlstate FROM gpss.errors";
@@ -259,8 +243,7 @@ fn templates_are_filled_from_properties() {
     let scene = Scene::new(1);
     scene.db.sql("CREATE TABLE raw_events (value json)");
     scene.topic.send_lines(0, "1\n");
-    let config = placed(
-        &scene,
+    let config = scene.placed(
         "
 DATABASE: d
 USER: u
@@ -279,7 +262,7 @@ KAFKA:
             properties => '{{\"pw\": \"x\", \"topic\": \"{}\", \"table\": \"raw_events\"}}')",
         scene.topic.name
     ));
-    load(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT value FROM raw_events"), "1");
 }
 
@@ -319,7 +302,7 @@ KAFKA:
     TRANSFORMER: {TRANSFORM: older, PROPERTIES: {by: 10}}
 "#,
     );
-    load(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT * FROM people ORDER BY age"), "eu-bob|35|70\nbob|40|80");
 }
 
@@ -351,7 +334,7 @@ KAFKA:
   TASK: {POST_BATCH_SQL: "select fold();", BATCH_INTERVAL: 1}
 "#,
     );
-    load(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT * FROM final ORDER BY 1"), "1|2|1\n2|1|1");
     assert_eq!(scene.db.sql("SELECT count(*) FROM staging"), "0");
 
@@ -393,7 +376,7 @@ KAFKA:
       n: "json_array_elements_text(j->'ns')::int"
 "#,
     );
-    load(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT * FROM items ORDER BY 1"), "1|7\n2|\n3|8");
 }
 
@@ -402,9 +385,7 @@ fn a_load_goes_on_with_another_mapping_and_begins_anew_in_another_table() {
     let scene = Scene::new(1);
     scene.db.sql("CREATE TABLE a (n int, note text); CREATE TABLE b (n int, note text)");
     let config = |table: &str, note: &str| {
-        placed(
-            &scene,
-            &format!(
+        scene.placed(&format!(
                 "
 version: v3
 targets: [{{gpdb: {{database: d, user: u, tables: [{{table: {table}, mapping: {{n: \"(j->>'n')::int\", note: \"'{note}'\"}}}}]}}}}]
@@ -425,11 +406,11 @@ sources: [{{kafka: {{topic: THE_TOPIC, brokers: THE_ADDRESS, value_content: {{js
     // Whoever has loaded last: a job goes on where a load stopped, and the other way round.
     scene.db.sql(&format!("SELECT gpss.submit_job('load', {})", config("a", "job")));
     scene.topic.send_lines(0, "{\"n\": 4}\n");
-    load(&scene);
+    scene.run("load");
     scene.topic.send_lines(0, "{\"n\": 5}\n");
     run(&config("a", "last"));
     scene.topic.send_lines(0, "{\"n\": 6}\n");
-    load(&scene);
+    scene.run("load");
     let rows = "1|one\n2|one\n3|two\n4|job\n5|last\n6|job";
     assert_eq!(scene.db.sql("SELECT * FROM a ORDER BY n"), rows);
 }
@@ -453,7 +434,7 @@ KAFKA:
   OUTPUT: {TABLE: docs, MAPPING: {doc: \"j::jsonb\"}}
 ",
     );
-    load(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT doc->>'a' FROM docs"), "x\nz");
     assert_eq!(scene.db.sql("SELECT \"offset\", sqlstate FROM gpss.errors"), "1|22P05");
 }
@@ -475,7 +456,7 @@ KAFKA:
   OUTPUT: {TABLE: numbers, MAPPING: {n: \"(j->>'n')::int\"}}
 ",
     );
-    load(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT count(*), bool_or(n % 4 = 1) FROM numbers"), "30|f");
     assert_eq!(
         scene
@@ -505,7 +486,7 @@ fn a_dry_run_shows_statements_and_rows_and_moves_nothing() {
 \"web\".\"views\"|f|1|{\"n\": 6, \"id\": 2}|
 \"web\".\"views\"|f|2||invalid input syntax for type json: expected string or \"}\" at byte 1";
     assert_eq!(scene.db.sql(&format!("{rows} gpss.dryrun('load')")), expected);
-    let config = placed(&scene, TWO_TABLES);
+    let config = scene.placed(TWO_TABLES);
     assert_eq!(scene.db.sql(&format!("{rows} gpss.dryrun({config})")), expected);
     assert_eq!(scene.db.sql("SELECT count(*) FROM web.views"), "0");
     assert_eq!(scene.db.sql("SELECT count(*) FROM gpss.progress"), "0");
@@ -520,8 +501,7 @@ fn a_dry_run_shows_statements_and_rows_and_moves_nothing() {
 fn update_and_merge_are_read_and_refused() {
     let scene = Scene::new(1);
     scene.db.sql("CREATE TABLE client (id int, name text)");
-    let config = placed(
-        &scene,
+    let config = scene.placed(
         "
 DATABASE: d
 USER: u
@@ -566,7 +546,7 @@ KAFKA:
   PROPERTIES: {api.version.request: false, broker.version.fallback: 0.8.2.1}
 ",
     );
-    load(&scene);
+    scene.run("load");
     scene.expect_exactly(0..10);
 }
 

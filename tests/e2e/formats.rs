@@ -3,36 +3,10 @@
 use super::support::encode::{array, bytes, long};
 use super::support::{Producer, Record, Scene, eventually, literal, value};
 
-/// Makes the foreign table `source` with these columns and options over the scene's topic, and
-/// `target` with the same columns.
-fn source(scene: &Scene, columns: &str, options: &str) {
-    scene.db.sql(&format!(
-        "CREATE SERVER kafka FOREIGN DATA WRAPPER gpss OPTIONS (brokers '{brokers}');
-         CREATE FOREIGN TABLE source ({columns}) SERVER kafka OPTIONS (topic '{topic}', {options});
-         CREATE TABLE target (LIKE source)",
-        brokers = scene.broker.address,
-        topic = scene.topic.name,
-    ));
-}
-
-/// Loads what is in the topic into `target` by the job `load`, and waits for the end.
-fn load(scene: &Scene) {
-    scene.db.sql("SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass)");
-    load_again(scene);
-}
-
-fn load_again(scene: &Scene) {
-    scene.db.sql(
-        "SELECT gpss.start_job('load', quit_at_eof => true); SELECT gpss.wait_job('load', '60 s')",
-    );
-    let status = scene.db.sql("SELECT status, errmsg FROM gpss.jobs WHERE name = 'load'");
-    assert_eq!(status, "JOB_SUCCESS|");
-}
-
 /// A query and a job both give these rows.
 fn expect(scene: &Scene, list: &str, rows: &str) {
     assert_eq!(scene.db.sql(&format!("SELECT {list} FROM source")), rows, "query");
-    load(scene);
+    scene.load_source();
     assert_eq!(scene.db.sql(&format!("SELECT {list} FROM target")), rows, "job");
 }
 
@@ -48,8 +22,7 @@ fn both<'a>(key: &'a [u8], payload: &'a [u8]) -> Record<'a> {
 #[test]
 fn csv_in_key_and_value() {
     let scene = Scene::new(1);
-    source(
-        &scene,
+    scene.source_and_target(
         "pos bigint OPTIONS (source 'offset'), a int, b text, c text,
          k1 text OPTIONS (source 'key_field'), k2 int OPTIONS (source 'key_field'),
          meta jsonb OPTIONS (source 'meta'), problem text OPTIONS (source 'error')",
@@ -87,7 +60,7 @@ fn csv_in_key_and_value() {
     assert_eq!(scene.db.sql(&good), rows);
     let empty = "pos || ':' || a FROM source WHERE b = '' OR c = ''";
     assert_eq!(scene.db.sql(&format!("SELECT {empty}")), "5:7\n6:8");
-    load(&scene);
+    scene.load_source();
     assert_eq!(scene.db.sql(&format!("SELECT {list} FROM target")), rows);
     assert_eq!(
         rejected(&scene),
@@ -105,7 +78,10 @@ fn csv_in_key_and_value() {
 #[test]
 fn no_row_of_a_message_with_a_bad_row_is_loaded() {
     let scene = Scene::new(1);
-    source(&scene, "a int, b varchar(3), pos bigint OPTIONS (source 'offset')", "format 'csv'");
+    scene.source_and_target(
+        "a int, b varchar(3), pos bigint OPTIONS (source 'offset')",
+        "format 'csv'",
+    );
     Producer::new(&scene.topic).send([
         value(b"1,one\n2,two\n"),
         value(b"3,x\n4,four\n5,x\n"),
@@ -116,7 +92,7 @@ fn no_row_of_a_message_with_a_bad_row_is_loaded() {
         value(b"99999999999,x\n"),
         value(b"14,x\n15,y\n16,z"),
     ]);
-    load(&scene);
+    scene.load_source();
     assert_eq!(
         scene.db.sql("SELECT string_agg(a || b || pos, ' ') FROM target"),
         "1one0 2two0 14x7 15y7 16z7"
@@ -139,8 +115,7 @@ fn no_row_of_a_message_with_a_bad_row_is_loaded() {
 #[test]
 fn text_in_key_and_value() {
     let scene = Scene::new(1);
-    source(
-        &scene,
+    scene.source_and_target(
         "a int, b text, k text OPTIONS (source 'key_field'), pos bigint OPTIONS (source 'offset')",
         "format 'text', key_format 'text', key_delimiter '|', key_null 'none'",
     );
@@ -153,7 +128,7 @@ fn text_in_key_and_value() {
         both(b"z", b"9\tx\\.\n"),
         both(b"z", b"10\tx\r\n11\ty\n"),
     ]);
-    load(&scene);
+    scene.load_source();
     assert_eq!(
         scene.db.sql("SELECT a, coalesce(b, 'NULL'), k, pos FROM target"),
         "1|x\ty\\|k|1|0\n2|NULL|k|1|0\n3|\\N|k|1|0\n4|AB\nc||1\n5|x||1\n8|x||4\n9|x|z|5"
@@ -170,8 +145,7 @@ fn text_in_key_and_value() {
 #[test]
 fn delimited_in_key_and_value() {
     let scene = Scene::new(1);
-    source(
-        &scene,
+    scene.source_and_target(
         "a int, b text, k1 int OPTIONS (source 'key_field'), k2 text OPTIONS (source 'key_field'),
          problem text OPTIONS (source 'error')",
         r"format 'delimited', delimiter '~^', eol_prefix ';', quote '''', escape '\', null 'nil',
@@ -184,7 +158,7 @@ fn delimited_in_key_and_value() {
         both(b"3\x01\x02k", b"8~^'x' ;\n"),
         both(b"4\x01\x02k", b"9~^'x"),
     ]);
-    load(&scene);
+    scene.load_source();
     assert_eq!(
         scene.db.sql("SELECT a, coalesce(b, 'NULL'), k1, coalesce(k2, 'NULL') FROM target"),
         "1|x~^;\n'y|1|k\u{1}
@@ -207,9 +181,7 @@ fn delimited_in_key_and_value() {
 #[test]
 fn jsonl_in_key_and_value() {
     let scene = Scene::new(1);
-    source(
-        &scene,
-        "n int, whole jsonb OPTIONS (source 'value'), k text OPTIONS (source 'key_field', field 'K'),
+    scene.source_and_target("n int, whole jsonb OPTIONS (source 'value'), k text OPTIONS (source 'key_field', field 'K'),
          key json OPTIONS (source 'key'), raw bytea OPTIONS (source 'value'),
          pos bigint OPTIONS (source 'offset'), problem text OPTIONS (source 'error')",
         "format 'jsonl', key_format 'jsonl', key_newline ';'",
@@ -231,7 +203,7 @@ fn jsonl_in_key_and_value() {
 7||11||
 7||[12]||
 7||null||";
-    load(&scene);
+    scene.load_source();
     assert_eq!(scene.db.sql(&format!("SELECT {list} FROM target")), rows);
     let query = format!("SELECT {list} FROM source WHERE problem IS NULL");
     assert_eq!(scene.db.sql(&query), rows);
@@ -249,8 +221,7 @@ fn jsonl_in_key_and_value() {
 #[test]
 fn binary_in_key_and_value() {
     let scene = Scene::new(1);
-    source(
-        &scene,
+    scene.source_and_target(
         "payload bytea, k bytea OPTIONS (source 'key_field'), pos bigint OPTIONS (source 'offset')",
         "format 'binary', key_format 'binary'",
     );
@@ -270,8 +241,7 @@ fn binary_in_key_and_value() {
 #[test]
 fn json_in_another_encoding() {
     let scene = Scene::new(1);
-    source(
-        &scene,
+    scene.source_and_target(
         "n int, s text, raw bytea OPTIONS (source 'value'), k text OPTIONS (source 'key_field'),
          pos bigint OPTIONS (source 'offset'), problem text OPTIONS (source 'error')",
         "encoding 'latin-1', key_format 'json', key_encoding 'KOI8R'",
@@ -282,7 +252,7 @@ fn json_in_another_encoding() {
         both(b"{}", b""),
         Record { key: Some(b"{\"k\": 3}"), ..Record::default() },
     ]);
-    load(&scene);
+    scene.load_source();
     let list = "n, s, raw, k, pos";
     let rows = "1|äöü|\\x7b226e223a20312c202273223a2022e4f65c7530306663227d|д|0\n||||3";
     let rows = rows.replace("||||3", "|||3|3");
@@ -333,8 +303,7 @@ const READINGS: &str = "
 fn a_function_makes_the_rows_of_a_message() {
     let scene = Scene::new(1);
     scene.db.sql(READINGS);
-    source(
-        &scene,
+    scene.source_and_target(
         "r numeric OPTIONS (field 'reading'), sensor int, pos bigint OPTIONS (source 'offset'),
          key text OPTIONS (source 'key')",
         "format 'custom', formatter 'readings', params '{\"scale\": 0.5}'",
@@ -371,8 +340,7 @@ fn a_function_may_return_records_single_values_or_a_row_type() {
          CREATE SCHEMA \"Odd. name\";
          CREATE FUNCTION \"Odd. name\".\"F\"(p bytea, o jsonb) RETURNS text LANGUAGE sql AS $$ SELECT o::text $$",
     );
-    source(
-        &scene,
+    scene.source_and_target(
         "n int, t text",
         "format 'custom', formatter 'records', params '{\"x\": \"it''s\"}'",
     );
@@ -408,8 +376,7 @@ fn a_function_for_the_key() {
              SELECT split_part(l, '-', 1), split_part(l, '-', 2) FROM regexp_split_to_table(convert_from(p, 'UTF8'), ';') AS l
              WHERE l <> '' $$",
     );
-    source(
-        &scene,
+    scene.source_and_target(
         "a text OPTIONS (source 'key_field'), b text OPTIONS (source 'key_field'), n int, m int,
          pos bigint OPTIONS (source 'offset')",
         "format 'csv', key_format 'custom', key_formatter 'split'",
@@ -421,7 +388,7 @@ fn a_function_for_the_key() {
         both(b"\xff", b"9,10\n"),
         Record { key: Some(b"t-u"), ..Record::default() },
     ]);
-    load(&scene);
+    scene.load_source();
     assert_eq!(
         scene.db.sql("SELECT a, b, n, m, pos FROM target"),
         "x|y|1|2|0\nx|y|3|4|0\n||7|8|2\nt|u|||4"
@@ -441,9 +408,9 @@ fn an_error_in_a_function_rejects_its_message() {
              n := convert_from(p, 'UTF8')::int; s := 'last'; RETURN NEXT;
          END $$",
     );
-    source(&scene, "n int, s text", "format 'custom', formatter 'fussy'");
+    scene.source_and_target("n int, s text", "format 'custom', formatter 'fussy'");
     scene.topic.send_lines(0, "1\nraise\n2\nx\n3\n");
-    load(&scene);
+    scene.load_source();
     assert_eq!(scene.db.sql("SELECT string_agg(n::text, ',') FROM target"), "0,1,0,2,0,3");
     assert_eq!(
         rejected(&scene),
@@ -475,9 +442,9 @@ fn an_error_of_the_users_own_code_rejects_its_message() {
              RETURN p;
          END $$",
     );
-    source(&scene, "s text", "format 'custom', formatter 'fussy'");
+    scene.source_and_target("s text", "format 'custom', formatter 'fussy'");
     scene.topic.send_lines(0, "a\nbad\nb\n");
-    load(&scene);
+    scene.load_source();
     assert_eq!(scene.db.sql("SELECT count(*) FROM target"), "2");
     assert_eq!(rejected(&scene), "1|map|P0001|not this");
 }
@@ -493,9 +460,9 @@ fn a_types_error_of_the_users_own_code_rejects_its_message() {
          END $$;
          CREATE DOMAIN fitting AS text CHECK (fits(VALUE))",
     );
-    source(&scene, "s fitting", "format 'csv'");
+    scene.source_and_target("s fitting", "format 'csv'");
     scene.topic.send_lines(0, "a\nbad\nb\n");
-    load(&scene);
+    scene.load_source();
     assert_eq!(scene.db.sql("SELECT count(*) FROM target"), "2");
     assert_eq!(rejected(&scene), "1|map|P0001|not this");
 }
@@ -591,7 +558,7 @@ fn a_function_with_namesakes_of_other_arguments() {
             "CREATE FUNCTION many(p bytea, o {argument}) RETURNS text LANGUAGE sql AS $$ SELECT '{argument}' $$"
         ));
     }
-    source(&scene, "s text", "format 'custom', formatter 'many'");
+    scene.source_and_target("s text", "format 'custom', formatter 'many'");
     scene.topic.send_lines(0, "1\n");
     assert_eq!(scene.db.sql("SELECT * FROM source"), "jsonb");
 }
@@ -599,8 +566,7 @@ fn a_function_with_namesakes_of_other_arguments() {
 #[test]
 fn many_rows_of_a_message_through_cursor_join_and_job() {
     let scene = Scene::new(1);
-    source(
-        &scene,
+    scene.source_and_target(
         "n int, m int, k int OPTIONS (source 'key_field'), pos bigint OPTIONS (source 'offset')",
         "format 'csv', key_format 'csv'",
     );
@@ -618,7 +584,7 @@ fn many_rows_of_a_message_through_cursor_join_and_job() {
     scene.db.sql(
         "SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass, max_row => 1)",
     );
-    load_again(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql(&format!("SELECT {sums} FROM target")), all);
     let batches = "SELECT count(*), sum(messages), sum(inserted) FROM gpss.batches";
     assert_eq!(scene.db.sql(batches), "2|2|50001");
@@ -629,7 +595,7 @@ fn a_dry_run_of_every_kind_of_format() {
     let scene = Scene::new(1);
     scene.db.sql(READINGS);
     Producer::new(&scene.topic).send([value(b"1,2\n3,4"), value(b"x\n"), value(b"5,6\n\n")]);
-    source(&scene, "n int, m int", "format 'csv'");
+    scene.source_and_target("n int, m int", "format 'csv'");
     scene.db.sql("SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass)");
     let rows = "SELECT \"offset\", \"row\", error FROM gpss.dryrun('load') WHERE statement IS NULL";
     assert_eq!(
@@ -639,8 +605,7 @@ fn a_dry_run_of_every_kind_of_format() {
     scene.db.sql(
         "DROP FOREIGN TABLE source CASCADE; DROP TABLE target; SELECT gpss.remove_job('load'); DROP SERVER kafka",
     );
-    source(
-        &scene,
+    scene.source_and_target(
         "sensor int, reading numeric, pos int OPTIONS (source 'offset')",
         "format 'custom', formatter 'readings', params '{\"scale\": 1}'",
     );
@@ -674,7 +639,7 @@ const LIST: &str = "id, ints, grid, texts, points, point, small, colour, during,
 
 fn types(scene: &Scene, options: &str) {
     scene.db.sql(TYPES);
-    source(scene, COLUMNS, options);
+    scene.source_and_target(COLUMNS, options);
 }
 
 /// The errors that the messages from 1 on have in common.
@@ -713,7 +678,7 @@ fn any_type_in_csv() {
     ];
     Producer::new(&scene.topic).send(messages.iter().map(|text| value(text.as_bytes())));
     assert_eq!(scene.db.sql(&format!("SELECT {LIST} FROM source WHERE pos = 0")), GOOD);
-    load(&scene);
+    scene.load_source();
     let nulls = "9||||||||||||||||||||||9";
     assert_eq!(scene.db.sql(&format!("SELECT {LIST} FROM target")), format!("{GOOD}\n{nulls}"));
     assert_eq!(rejected(&scene), BAD);
@@ -762,7 +727,7 @@ fn any_type_in_json() {
         "SELECT gpss.submit_job('load', 'source', 'target', mapping => {})",
         literal(&format!("{{{}}}", mapping.join(",")))
     ));
-    load_again(&scene);
+    scene.run("load");
     let nulls = "9||||||||||||||||||||9";
     let rows = scene.db.sql(&format!("SELECT {list} FROM target WHERE pos IN (0, 9)"));
     assert_eq!(rows, format!("{good}\n{nulls}"));
@@ -794,8 +759,7 @@ fn any_type_in_avro() {
         {"name": "h", "type": {"type": "map", "values": "string"}},
         {"name": "short", "type": "string"}]}"#;
     scene.db.sql(TYPES);
-    source(
-        &scene,
+    scene.source_and_target(
         "id int, ints int[], points point3[], small positive, colour colour, amount numeric(10,2),
          raw bytea, at timestamptz, uid uuid, h jsonb, short varchar(3), gone text,
          pos bigint OPTIONS (source 'offset')",
@@ -831,7 +795,7 @@ fn any_type_in_avro() {
         Record::default(),
         value(&message(1, 0, b"", "x")),
     ]);
-    load(&scene);
+    scene.load_source();
     let list = "id, ints, points, small, colour, amount, raw, at AT TIME ZONE 'UTC', uid, h, short, gone, pos";
     let row = "7|{1073741824,NULL}|{\"(1,2,x)\"}|1|red|12345.68|\\xff41|2024-02-29 12:00:00.123456|6f1c2a30-0000-4000-8000-000000000001|{\"k\": \"v\"}|abc||0";
     let last = row.replace("ff41", "").replace("abc||0", "x||8");
@@ -849,8 +813,7 @@ fn any_type_in_avro() {
 #[test]
 fn explain_shows_the_decoded_fields() {
     let scene = Scene::new(1);
-    source(
-        &scene,
+    scene.source_and_target(
         "a int, b text, c int, k int OPTIONS (source 'key_field')",
         "format 'csv', key_format 'json'",
     );
@@ -870,8 +833,7 @@ fn explain_shows_the_decoded_fields() {
 #[test]
 fn a_row_that_a_condition_excludes_is_not_converted() {
     let scene = Scene::new(1);
-    source(
-        &scene,
+    scene.source_and_target(
         "a int, b date, note text, short varchar(2), pos bigint OPTIONS (source 'offset')",
         "format 'csv'",
     );
@@ -890,7 +852,7 @@ fn a_row_that_a_condition_excludes_is_not_converted() {
     assert!(error.contains("invalid input syntax for type integer: \"x\""), "{error}");
     // The filter of a job does the same.
     scene.db.sql("SELECT gpss.submit_job('load', 'source', 'target', filter => 'note = ''good''')");
-    load_again(&scene);
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT a, b, short FROM target"), rows);
     assert_eq!(rejected(&scene), "");
 }
@@ -898,7 +860,7 @@ fn a_row_that_a_condition_excludes_is_not_converted() {
 #[test]
 fn a_table_that_is_altered_under_a_running_job_loses_and_repeats_nothing() {
     let scene = Scene::new(1);
-    source(&scene, "n int, m int", "format 'csv', fill_missing_fields 'true'");
+    scene.source_and_target("n int, m int", "format 'csv', fill_missing_fields 'true'");
     scene.db.sql(
         "SELECT gpss.submit_job('load', 'source', 'target', minimal_interval => 50,
              mapping => '{\"n\": \"n\", \"m\": \"m\"}');
@@ -967,7 +929,7 @@ fn a_formatter_leaves_the_session_of_another_reader_as_it_was() {
 #[test]
 fn messages_that_grow_do_not_pile_up() {
     let scene = Scene::new(1);
-    source(&scene, "line text, part int OPTIONS (source 'partition')", "format 'csv'");
+    scene.source_and_target("line text, part int OPTIONS (source 'partition')", "format 'csv'");
     // A short line of CSV becomes a row of far more bytes than it has itself.
     let message = "x\n".repeat(100_000);
     for _ in 0..60 {

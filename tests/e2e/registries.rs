@@ -10,49 +10,9 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-/// Makes the server `kafka` with the scene's broker.
-fn server(scene: &Scene) {
-    scene.db.sql(&format!(
-        "CREATE SERVER kafka FOREIGN DATA WRAPPER gpss OPTIONS (brokers '{}')",
-        scene.broker.address
-    ));
-}
-
-/// Makes a foreign table over the scene's topic.
-fn table(scene: &Scene, name: &str, columns: &str, options: &str) {
-    scene.db.sql(&format!(
-        "CREATE FOREIGN TABLE {name} ({columns}) SERVER kafka OPTIONS (topic '{}', {options})",
-        scene.topic.name
-    ));
-}
-
-/// The table `source` on a server of its own, and `target` with the same columns.
-fn source(scene: &Scene, columns: &str, options: &str) {
-    server(scene);
-    table(scene, "source", columns, options);
-    scene.db.sql("CREATE TABLE target (LIKE source)");
-}
-
-/// Loads `source` into `target` by the job `load`, and waits for the end.
-fn load(scene: &Scene) {
-    scene.db.sql("SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass)");
-    run(scene, "load");
-}
-
-/// Runs a job to the end of the topic.
-fn run(scene: &Scene, job: &str) {
-    scene.db.sql(&format!(
-        "SELECT gpss.start_job('{job}', quit_at_eof => true); SELECT gpss.wait_job('{job}', '60 s')"
-    ));
-    let status = format!("SELECT status, errmsg FROM gpss.jobs WHERE name = '{job}'");
-    assert_eq!(scene.db.sql(&status), "JOB_SUCCESS|");
-}
-
-/// Submits a configuration with the scene's broker and topic in the places of `THE_ADDRESS` and
-/// `THE_TOPIC`; what it says to the user.
+/// Submits a configuration (see `Scene::placed`); what it says to the user.
 fn submit(scene: &Scene, job: &str, config: &str) -> String {
-    let config = config.replace("THE_ADDRESS", &scene.broker.address);
-    let config = literal(&config.replace("THE_TOPIC", &scene.topic.name));
+    let config = scene.placed(config);
     scene.db.notices(&format!("SELECT gpss.submit_job('{job}', {config})"))
 }
 
@@ -128,21 +88,21 @@ KAFKA:
 "#
         .replace("THE_REGISTRY", registry.address()),
     );
-    run(&scene, "load");
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT * FROM invoices"), "4|7|{1.5,2.5}\n5|8|{}\n6||{}");
     assert_eq!(
         scene.db.sql("SELECT \"offset\", stage, message FROM gpss.errors"),
         "3|decode|in the message's key: the message is too short for a schema's id"
     );
     // The array is a column of its own where the columns are the fields.
-    server(&scene);
+    scene.server();
     let options = format!(
         "format 'avro', schema_registry '{0}', key_format 'avro', key_schema_registry '{0}'",
         registry.address()
     );
     let columns = "client int, items real[], k int OPTIONS (source 'key'),
                    pos bigint OPTIONS (source 'offset'), problem text OPTIONS (source 'error')";
-    table(&scene, "source", columns, &options);
+    scene.table("source", columns, &options);
     assert_eq!(
         scene.db.sql("SELECT k, client, items FROM source WHERE problem IS NULL"),
         "4|7|{1.5,2.5}\n5|8|{}\n6||"
@@ -189,8 +149,8 @@ KAFKA:
     scene.db.sql("CREATE TABLE plain (b text, f text); CREATE TABLE base64 (b text, f text)");
     submit(&scene, "plain", &config("", "plain"));
     submit(&scene, "base64", &config(", BYTES_TO_BASE64: true", "base64"));
-    run(&scene, "plain");
-    run(&scene, "base64");
+    scene.run("plain");
+    scene.run("base64");
     assert_eq!(scene.db.sql("SELECT * FROM plain"), "ÿA|þB\n|CD");
     assert_eq!(scene.db.sql("SELECT * FROM base64"), "/0E=|/kI=\n|Q0Q=");
     let columns = "b bytea, f bytea, s bytea, \"text\" text OPTIONS (field 'b'), n int";
@@ -201,11 +161,11 @@ KAFKA:
         );
         scene.db.sql("DROP SERVER IF EXISTS kafka CASCADE; DROP TABLE IF EXISTS target");
         scene.db.sql("SELECT gpss.remove_job(name) FROM gpss.jobs WHERE name = 'load'");
-        source(&scene, columns, &options);
+        scene.source_and_target(columns, &options);
         let text = if base64 == "true" { "/0E=" } else { "ÿA" };
         let rows = format!("\\xff41|\\xfe42|\\xc3a4|{text}|3\n|\\x4344|\\x||4");
         assert_eq!(scene.db.sql("SELECT * FROM source"), rows);
-        load(&scene);
+        scene.load_source();
         assert_eq!(scene.db.sql("SELECT * FROM target"), rows);
     }
 }
@@ -222,7 +182,7 @@ fn raw_bytes_may_be_any_and_do_not_spoil_the_other_columns() {
     let message = registered(id, &[bytes(b"\x00\xff"), long(3)].concat());
     Producer::new(&scene.topic).send([value(&message)]);
     let options = format!("format 'avro', schema_registry '{}'", registry.address());
-    source(&scene, "b bytea, n int", &options);
+    scene.source_and_target("b bytea, n int", &options);
     assert_eq!(scene.db.sql("SELECT b FROM source"), "\\x00ff");
     assert_eq!(scene.db.sql("SELECT b, n FROM source"), "\\x00ff|3");
 }
@@ -264,8 +224,8 @@ fn a_topic_may_have_messages_of_several_schemas() {
     let options = format!("format 'avro', schema_registry '{}'", registry.address());
     let columns = "n int, note text, doc json OPTIONS (source 'value'),
                    pos bigint OPTIONS (source 'offset'), problem text OPTIONS (source 'error')";
-    source(&scene, columns, &options);
-    load(&scene);
+    scene.source_and_target(columns, &options);
+    scene.load_source();
     let rows =
         "1||{\"n\":1}|0\n2|ä|{\"note\":\"ä\",\"n\":2}|1\n|||9\n||\"any\"|10\n4||{\"n\":4}|11";
     assert_eq!(scene.db.sql("SELECT n, note, doc, pos FROM target"), rows);
@@ -313,8 +273,8 @@ fn references_of_schemas_are_followed() {
     let person = [bytes(b"ann"), long(1), bytes(b"High Street")].concat();
     Producer::new(&scene.topic).send([value(&registered(id, &person))]);
     let options = format!("format 'avro', schema_registry '{}'", registry.address());
-    source(&scene, "name text, home jsonb", &options);
-    load(&scene);
+    scene.source_and_target("name text, home jsonb", &options);
+    scene.load_source();
     let rows = "ann|{\"street\": {\"s\": \"High Street\"}}";
     assert_eq!(scene.db.sql("SELECT * FROM target"), rows);
     assert_eq!(scene.db.sql("SELECT * FROM source"), rows);
@@ -326,7 +286,7 @@ fn a_job_waits_for_its_registry() {
     let registry = Registry::shared();
     let id = two_numbers(&scene, &registry);
     let options = format!("format 'avro', schema_registry '{}'", registry.address());
-    source(&scene, "n int", &options);
+    scene.source_and_target("n int", &options);
     registry.stop();
     scene.db.sql(
         "SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass, minimal_interval => 100);
@@ -368,7 +328,7 @@ fn a_registry_that_hangs_holds_neither_a_query_nor_the_end_of_a_job() {
     let registry = Registry::shared();
     two_numbers(&scene, &registry);
     let options = format!("format 'avro', schema_registry '{}'", registry.address());
-    source(&scene, "n int", &options);
+    scene.source_and_target("n int", &options);
     registry.pause();
     let start = Instant::now();
     let error = scene.db.try_sql("SET statement_timeout = '500 ms'; SELECT * FROM source");
@@ -394,7 +354,7 @@ fn a_registry_that_hangs_holds_neither_a_query_nor_the_end_of_a_job() {
     assert!(stop < Duration::from_secs(8), "{stop:?}");
     assert_eq!(status, "JOB_STOPPED");
     assert_eq!(scene.db.sql("SELECT count(*) FROM gpss.errors"), "0");
-    run(&scene, "load");
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT string_agg(n::text, ',') FROM target"), "1,2");
 }
 
@@ -404,7 +364,7 @@ fn what_a_registry_does_not_answer_for_is_not_taken_for_read() {
     let registry = Registry::shared();
     let id = avro(&scene, &registry, NUMBER);
     let options = format!("format 'avro', schema_registry '{}'", registry.address());
-    source(&scene, "n int", &options);
+    scene.source_and_target("n int", &options);
     let producer = Producer::new(&scene.topic);
     for n in 0..10 {
         let message = registered(id, &long(n));
@@ -439,7 +399,7 @@ fn a_job_goes_on_when_a_hanging_registry_answers_again() {
     let registry = Registry::shared();
     let id = avro(&scene, &registry, NUMBER);
     let options = format!("format 'avro', schema_registry '{}'", registry.address());
-    source(&scene, "n int", &options);
+    scene.source_and_target("n int", &options);
     let producer = Producer::new(&scene.topic);
     for n in 0..100 {
         let message = registered(id, &long(n));
@@ -475,7 +435,7 @@ fn tls_with_and_without_the_right_certificates() {
     let scene = Scene::new(1);
     let registry = Registry::shared();
     two_numbers(&scene, &registry);
-    server(&scene);
+    scene.server();
     let ca = format!("schema_ca '{}'", registry.ca());
     let client = format!(
         "{ca}, schema_cert '{}', schema_key '{}'",
@@ -488,7 +448,7 @@ fn tls_with_and_without_the_right_certificates() {
     let read = |address: &str, options: &str| {
         let options = if options.is_empty() { String::new() } else { format!(", {options}") };
         let options = format!("format 'avro', schema_registry '{address}'{options}");
-        table(&scene, "tls", "n int", &options);
+        scene.table("tls", "n int", &options);
         let outcome = scene.db.try_sql("SELECT string_agg(n::text, ',') FROM tls");
         scene.db.sql("DROP FOREIGN TABLE tls");
         outcome
@@ -568,7 +528,7 @@ sources:
             registry.client_key()
         ),
     );
-    run(&scene, "load");
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT string_agg(n::text, ',') FROM target"), "1,2");
 }
 
@@ -600,7 +560,7 @@ KAFKA:
     let login = USER_AND_PASSWORD.replace('s', "%73");
     let notices = submit(&scene, "load", &config(&login));
     assert!(!notices.contains(password) && !notices.contains("%73"), "{notices}");
-    run(&scene, "load");
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT string_agg(n::text, ',') FROM target"), "1,2");
     let seen = |sql: &str| {
         scene.db.sql(&format!("SELECT coalesce(string_agg(t::text, ' '), '') FROM {sql} AS t"))
@@ -627,7 +587,7 @@ fn a_registry_that_refuses_the_password_stops_the_job() {
     let registry = Registry::with_password();
     two_numbers(&scene, &registry);
     let options = format!("format 'avro', schema_registry '{}'", registry.address());
-    source(&scene, "n int", &options);
+    scene.source_and_target("n int", &options);
     let refused = |error: &str| {
         assert!(error.contains("the schema registry does not admit this client"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
@@ -654,7 +614,7 @@ fn a_registry_that_refuses_the_password_stops_the_job() {
     scene.db.sql(
         "ALTER USER MAPPING FOR CURRENT_USER SERVER kafka OPTIONS (SET schema_registry_password 'secret')",
     );
-    run(&scene, "load");
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT string_agg(n::text, ',') FROM target"), "1,2");
     let check =
         scene.db.sql("SELECT * FROM gpss.check('load') WHERE component = 'schema registry'");
@@ -669,7 +629,7 @@ fn a_password_is_not_sent_where_the_maker_of_a_table_likes() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let trap = listener.local_addr().expect("an address");
     let maker = format!("maker_{}", scene.db.name);
-    server(&scene);
+    scene.server();
     scene.db.sql(&format!(
         "CREATE ROLE {maker}; GRANT USAGE ON FOREIGN SERVER kafka TO {maker};
          GRANT USAGE ON FOREIGN DATA WRAPPER gpss TO {maker}; GRANT CREATE ON SCHEMA public TO {maker};
@@ -717,24 +677,24 @@ fn a_server_may_name_the_registry_for_its_tables() {
     let scene = Scene::new(1);
     let registry = Registry::shared();
     two_numbers(&scene, &registry);
-    server(&scene);
+    scene.server();
     scene.db.sql(&format!(
         "ALTER SERVER kafka OPTIONS (ADD schema_registry '{}', ADD schema_ca '{}')",
         registry.tls_address(),
         registry.ca()
     ));
-    table(&scene, "source", "n int", "format 'avro'");
+    scene.table("source", "n int", "format 'avro'");
     assert_eq!(scene.db.sql("SELECT string_agg(n::text, ',') FROM source"), "1,2");
     // The table's own goes first.
-    table(&scene, "other", "n int", "format 'avro', schema_registry 'http://127.0.0.1:1'");
+    scene.table("other", "n int", "format 'avro', schema_registry 'http://127.0.0.1:1'");
     let error = scene.db.error("SELECT * FROM other");
     assert!(error.contains("http://127.0.0.1:1:"), "{error}");
     // Other formats do not mind.
-    table(&scene, "plain", "b bytea", "format 'binary'");
+    scene.table("plain", "b bytea", "format 'binary'");
     assert_eq!(scene.db.sql("SELECT count(b) FROM plain"), "2");
     // A table that brings its schema does not need the registry.
     let options = format!("format 'avro', schema {}", literal(NUMBER));
-    table(&scene, "local", "n int, problem text OPTIONS (source 'error')", &options);
+    scene.table("local", "n int, problem text OPTIONS (source 'error')", &options);
     assert_eq!(scene.db.sql("SELECT count(problem) FROM local"), "2");
 }
 
@@ -789,7 +749,7 @@ fn protobuf_from_a_registry_with_message_indexes_and_an_import() {
     let options = format!("format 'protobuf', schema_registry '{}'", registry.address());
     let columns = "id int, a text, sku text, lines jsonb, note text, seal bytea,
                    pos bigint OPTIONS (source 'offset'), problem text OPTIONS (source 'error')";
-    source(&scene, columns, &options);
+    scene.source_and_target(columns, &options);
     let list = "pos, id, a, sku, lines, note, seal";
     let rows = r#"0|7|||[{"sku": "x", "seal": "", "price": {"units": 5}}, {"sku": "y", "seal": "", "price": {"units": 6}}]||
 1||first||||
@@ -797,14 +757,14 @@ fn protobuf_from_a_registry_with_message_indexes_and_an_import() {
 5|0|||[]||
 7||||||"#;
     assert_eq!(scene.db.sql(&format!("SELECT {list} FROM source WHERE problem IS NULL")), rows);
-    load(&scene);
+    scene.load_source();
     assert_eq!(scene.db.sql(&format!("SELECT {list} FROM target")), rows);
     assert_eq!(
         scene.db.sql("SELECT \"offset\", stage FROM gpss.errors ORDER BY 1"),
         "3|decode\n4|decode\n6|decode"
     );
     // One type of several.
-    table(&scene, "orders", columns, &format!("{options}, message 'shop.Order'"));
+    scene.table("orders", columns, &format!("{options}, message 'shop.Order'"));
     assert_eq!(
         scene.db.sql("SELECT string_agg(pos::text, ',') FROM orders WHERE problem IS NULL"),
         "0,5,7"
@@ -857,7 +817,7 @@ KAFKA:
             registry.address()
         ),
     );
-    run(&scene, "load");
+    scene.run("load");
     assert_eq!(scene.db.sql("SELECT * FROM heads ORDER BY 1"), "1|k1\n2|k2\n3|k3");
     assert_eq!(scene.db.sql("SELECT * FROM lines ORDER BY 1, 2"), "1|x\n1|y\n3|z");
     let errors = "SELECT \"offset\", stage, sqlstate FROM gpss.errors";
@@ -914,7 +874,7 @@ fn protobuf_with_a_schema_of_its_own() {
     let bytes = scene.db.sql(&format!("SELECT encode(decode('{base64}', 'base64'), 'hex')"));
     let as_text = ServerFile::new(&format!("{}.proto", scene.topic.name), proto.as_bytes());
     let as_set = ServerFile::new(&format!("{}.desc", scene.topic.name), &unhex(&bytes));
-    server(&scene);
+    scene.server();
     let expected = serde_json::Value::from_iter(vectors.iter().map(|v| v["json"].clone()));
     // 0.0 of the corpus and 0 are the same to jsonb, but not as text.
     let is_expected = |name: &str| {
@@ -929,13 +889,13 @@ fn protobuf_with_a_schema_of_its_own() {
         ("file", format!("schema_path '{}'", as_text.path())),
         ("set_file", format!("schema_path '{}'", as_set.path())),
     ] {
-        table(&scene, name, "doc jsonb", &format!("format 'protobuf', {schema}, {message}"));
+        scene.table(name, "doc jsonb", &format!("format 'protobuf', {schema}, {message}"));
         is_expected(name);
         scene.db.sql(&format!(
             "CREATE TABLE into_{name} (doc jsonb);
              SELECT gpss.submit_job('{name}', '{name}'::regclass, 'into_{name}'::regclass)"
         ));
-        run(&scene, name);
+        scene.run(name);
         is_expected(&format!("into_{name}"));
     }
     // A file is not for everybody; a job whose file is gone says so.
@@ -979,13 +939,12 @@ fn avro_container_files_and_single_objects_with_a_schema_of_its_own() {
         value(cut),
         value(&single),
     ]);
-    source(
-        &scene,
+    scene.source_and_target(
         "id int, name text, a bytea, d bytea, pos bigint OPTIONS (source 'offset'),
          problem text OPTIONS (source 'error')",
         &format!("format 'avro', schema {}", literal(schema)),
     );
-    load(&scene);
+    scene.load_source();
     for name in ["source", "target"] {
         let ids = "SELECT string_agg(concat_ws('/', pos, id, name), ',') FROM";
         let answer = scene.db.sql(&format!("{ids} {name} WHERE pos <> 3 AND problem IS NULL"));
@@ -1002,9 +961,7 @@ fn avro_container_files_and_single_objects_with_a_schema_of_its_own() {
     assert!(lines[1].starts_with("4|decode|invalid Avro container file"), "{errors}");
     assert_eq!(lines.len(), 2, "{errors}");
     // A container file needs no schema.
-    table(
-        &scene,
-        "files",
+    scene.table("files",
         "e int, d text, pos bigint OPTIONS (source 'offset'), problem text OPTIONS (source 'error')",
         "format 'avro'",
     );

@@ -1,13 +1,9 @@
 //! Tests of the CSV decoder: by hand and against PostgreSQL's COPY.
 
-use super::super::corpus::{self, Values};
+use super::super::corpus::{self, Values, columns, fault, rows};
 use super::*;
 use crate::model::content::Format;
 use proptest::prelude::*;
-
-fn columns(count: usize) -> Vec<String> {
-    (0..count).map(|i| format!("c{i}")).collect()
-}
 
 fn decoder(options: &[(&str, &str)], count: usize) -> CsvDecoder {
     let content = Content::with_options(Format::Csv, options.iter().copied()).unwrap();
@@ -16,16 +12,6 @@ fn decoder(options: &[(&str, &str)], count: usize) -> CsvDecoder {
 
 fn decode(options: &[(&str, &str)], count: usize, text: &str) -> Result<Vec<Values>, String> {
     corpus::decode(&mut decoder(options, count), text.as_bytes())
-}
-
-/// Rows of fields; NULL is written as `-`.
-fn rows(rows: &[&[&str]]) -> Result<Vec<Values>, String> {
-    let value = |field: &&str| (*field != "-").then(|| (*field).to_owned());
-    Ok(rows.iter().map(|row| row.iter().map(value).collect()).collect())
-}
-
-fn fault(message: &str) -> Result<Vec<Values>, String> {
-    Err(message.to_owned())
 }
 
 /// `tests/corpus/csv/generate.sql` says what the cases are.

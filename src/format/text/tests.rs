@@ -1,28 +1,14 @@
 //! Tests of the text decoder: by hand and against PostgreSQL's COPY.
 
-use super::super::corpus::{self, Values};
+use super::super::corpus::{self, Values, columns, fault, rows};
 use super::*;
 use crate::model::content::Format;
 use proptest::prelude::*;
-
-fn columns(count: usize) -> Vec<String> {
-    (0..count).map(|i| format!("c{i}")).collect()
-}
 
 fn decode(options: &[(&str, &str)], count: usize, text: &str) -> Result<Vec<Values>, String> {
     let content = Content::with_options(Format::Text, options.iter().copied()).unwrap();
     let mut decoder = TextDecoder::new(&content, &columns(count)).unwrap();
     corpus::decode(&mut decoder, text.as_bytes())
-}
-
-/// Rows of fields; NULL is written as `-`.
-fn rows(rows: &[&[&str]]) -> Result<Vec<Values>, String> {
-    let value = |field: &&str| (*field != "-").then(|| (*field).to_owned());
-    Ok(rows.iter().map(|row| row.iter().map(value).collect()).collect())
-}
-
-fn fault(message: &str) -> Result<Vec<Values>, String> {
-    Err(message.to_owned())
 }
 
 /// `tests/corpus/csv/generate.sql` says what the cases are.

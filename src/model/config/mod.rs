@@ -24,7 +24,7 @@ mod reference;
 pub use columns::IGNORED;
 pub use v3_write::write;
 
-use super::content::Content;
+use super::content::{Content, Format};
 use super::job::{Alert, Commit, ErrorLimit, Fallback, Output, Schedule, Task};
 use super::partitions::Partitions;
 use crate::error::{Error, Result};
@@ -86,6 +86,19 @@ pub struct Side {
     pub content: Content,
     /// In the order of the message's fields; a field called `__IGNORED__` is skipped.
     pub columns: Vec<Column>,
+}
+
+impl Side {
+    /// Does its one column take the whole document, or all of the bytes? Else columns take fields.
+    pub fn is_whole(&self) -> bool {
+        match (self.content.format, self.columns.as_slice()) {
+            (Format::Binary, [_]) => true,
+            (format, [column]) => {
+                format.is_document() && columns::is_type(column, &["json", "jsonb"])
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A column of the source.

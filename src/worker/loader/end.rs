@@ -1,7 +1,7 @@
 //! How a loader leaves: what has to be done when its job ends, and when only the process does.
 
 use super::Loader;
-use crate::catalog::processes::{self, AlertArgs, LoaderArgs};
+use crate::catalog::processes::{self, LoaderArgs};
 use crate::catalog::{jobs, locks, runs};
 use crate::error::{Error, Result};
 use crate::model::state::Status;
@@ -34,7 +34,9 @@ impl Loader {
         })?;
         if ended {
             self.log_end(status, errmsg.as_deref());
-            self.alert(status);
+            if let Some(job) = &self.job {
+                processes::alert(job, self.args.run_id, status, None);
+            }
         }
         Ok(())
     }
@@ -99,18 +101,6 @@ impl Loader {
         let job = self.job.as_ref().filter(|job| job.spec.task.teardown.is_some())?;
         activity::running(&format!("gpss job \"{}\": TEARDOWN_SQL", job.name));
         task::teardown(job, self.args.run_id).err().map(|error| describe(&error))
-    }
-
-    /// Leaves a process behind that runs ALERT.
-    fn alert(&self, status: Status) {
-        if self.job.as_ref().is_none_or(|job| job.spec.alert.is_none()) {
-            return;
-        }
-        let LoaderArgs { database, job_id, run_id, .. } = self.args;
-        let args = AlertArgs { database, job_id, run_id, status };
-        if let Err(error) = processes::start_alert(&args, None) {
-            caught::log(format!("gpss {}: ALERT is not run: {error}", self.name()));
-        }
     }
 }
 

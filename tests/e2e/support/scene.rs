@@ -76,6 +76,52 @@ KAFKA:
         )
     }
 
+    /// Makes the server `kafka` with the scene's broker.
+    pub fn server(&self) {
+        self.db.sql(&format!(
+            "CREATE SERVER kafka FOREIGN DATA WRAPPER gpss OPTIONS (brokers '{}')",
+            self.broker.address
+        ));
+    }
+
+    /// Makes a foreign table of that server over the scene's topic.
+    pub fn table(&self, name: &str, columns: &str, options: &str) {
+        self.db.sql(&format!(
+            "CREATE FOREIGN TABLE {name} ({columns}) SERVER kafka OPTIONS (topic '{}', {options})",
+            self.topic.name
+        ));
+    }
+
+    /// Makes the server, the foreign table `source`, and `target` with the same columns.
+    pub fn source_and_target(&self, columns: &str, options: &str) {
+        self.server();
+        self.table("source", columns, options);
+        self.db.sql("CREATE TABLE target (LIKE source)");
+    }
+
+    /// Loads what is in the topic from `source` into `target` by the job `load`.
+    pub fn load_source(&self) {
+        self.db.sql("SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass)");
+        self.run("load");
+    }
+
+    /// Runs a job to the end of the topic.
+    pub fn run(&self, job: &str) {
+        self.db.sql(&format!(
+            "SELECT gpss.start_job('{job}', quit_at_eof => true);
+             SELECT gpss.wait_job('{job}', '60 s')"
+        ));
+        let status = format!("SELECT status, errmsg FROM gpss.jobs WHERE name = '{job}'");
+        assert_eq!(self.db.sql(&status), "JOB_SUCCESS|");
+    }
+
+    /// A configuration as an SQL literal, with the scene's broker and topic in the places of
+    /// `THE_ADDRESS` and `THE_TOPIC`.
+    pub fn placed(&self, config: &str) -> String {
+        let config = config.replace("THE_ADDRESS", &self.broker.address);
+        literal(&config.replace("THE_TOPIC", &self.topic.name))
+    }
+
     /// Registers the job with batches of at most `max_row` messages.
     pub fn submit(&self, max_row: u32) {
         let config = literal(&self.config(25, max_row));
