@@ -119,7 +119,7 @@ KAFKA:
          - NAME: jdata
            TYPE: json
       FORMAT: json
-      ERROR_LIMIT: 10
+      ERROR_LIMIT: ${error_limit:-10}
    OUTPUT:
       TABLE: $job
       MAPPING:${mapping:-$config_mapping}${commit:+

@@ -101,7 +101,8 @@ SELECT b.id,
        b.updated,
        b.deleted,
        b.rejected,
-       b.end_reason
+       b.end_reason,
+       b.job_id
 FROM gpss.batch b
 JOIN gpss.job j ON j.id = b.job_id
 WHERE pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER');
@@ -125,7 +126,8 @@ SELECT e.id,
        e.detail,
        e.column_name,
        e.status,
-       e.attempts
+       e.attempts,
+       e.job_id
 FROM gpss.error e
 JOIN gpss.job j ON j.id = e.job_id
 WHERE pg_has_role(j.owner::oid, 'MEMBER');
@@ -161,6 +163,10 @@ COMMENT ON FUNCTION gpss.start_load(text, boolean, jsonb, text) IS
     'the part of gpss.load that has to be committed before workers can see it; its job''s name';
 COMMENT ON FUNCTION gpss.check(text, jsonb) IS
     'tries everything that a job (by name) or a load configuration (as text) needs, one row each';
+COMMENT ON FUNCTION gpss.retry_errors(text, bigint[]) IS
+    'loads rejected messages of a job through its mapping as it is today, in this transaction; all new ones, or those of ids';
+COMMENT ON FUNCTION gpss.purge_errors(text, bigint[], text, interval) IS
+    'deletes rejected messages of a job: all, or those of ids, of a status, older than an interval; their number';
 COMMENT ON FUNCTION gpss.fdw_handler() IS 'handler of the foreign data wrapper gpss';
 COMMENT ON FUNCTION gpss.fdw_validator(text[], oid) IS 'validator of the foreign data wrapper gpss';
 COMMENT ON FUNCTION gpss.before_drop_extension() IS

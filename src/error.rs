@@ -108,13 +108,24 @@ pub struct Error {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    pub subject: Option<Box<Subject>>,
+}
+
+/// What in a table an error is about, where PostgreSQL says so (`errtablecol`, `errtableconstraint`
+/// of relcache.c).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Subject {
+    pub schema: String,
+    pub table: String,
+    pub column: Option<String>,
+    pub constraint: Option<String>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(sqlstate: SqlState, message: impl Into<String>) -> Self {
-        Error { sqlstate, message: message.into(), detail: None, hint: None }
+        Error { sqlstate, message: message.into(), detail: None, hint: None, subject: None }
     }
 
     #[must_use]

@@ -8,6 +8,10 @@ static BUFFER_SIZE: GucSetting<i32> = GucSetting::<i32>::new(16384);
 static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(65536);
 /// Seconds for which rows of gpss.batches are kept; -1 keeps them for ever.
 static BATCH_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
+/// Seconds for which rows of gpss.errors are kept; -1 keeps them for ever.
+static ERROR_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * 24 * 60 * 60);
+/// Kilobytes of payloads that gpss.errors keeps for a job; -1 has no limit.
+static ERROR_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
 /// Whether a worker waits for the WAL of each batch to be flushed.
 static SYNCHRONOUS_COMMIT: GucSetting<bool> = GucSetting::<bool>::new(false);
 
@@ -43,6 +47,26 @@ pub fn init() {
         GucContext::Sighup,
         GucFlags::UNIT_S,
     );
+    GucRegistry::define_int_guc(
+        c"gpss.error_retention",
+        c"Time for which rows of gpss.errors are kept.",
+        c"-1 keeps them for ever.",
+        &ERROR_RETENTION,
+        -1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"gpss.error_size",
+        c"Size of the payloads that gpss.errors keeps for each job.",
+        c"Beyond it the oldest rows lose theirs; -1 has no limit.",
+        &ERROR_SIZE,
+        -1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_KB,
+    );
     GucRegistry::define_bool_guc(
         c"gpss.synchronous_commit",
         c"Makes workers wait until a batch is on disk before they report it as committed.",
@@ -68,6 +92,16 @@ pub fn batch_bytes() -> usize {
 /// None: for ever.
 pub fn batch_retention_seconds() -> Option<i32> {
     Some(BATCH_RETENTION.get()).filter(|seconds| *seconds >= 0)
+}
+
+/// None: for ever.
+pub fn error_retention_seconds() -> Option<i32> {
+    Some(ERROR_RETENTION.get()).filter(|seconds| *seconds >= 0)
+}
+
+/// None: no limit.
+pub fn error_bytes() -> Option<i64> {
+    Some(i64::from(ERROR_SIZE.get()) * 1024).filter(|bytes| *bytes >= 0)
 }
 
 pub fn synchronous_commit() -> bool {

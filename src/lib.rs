@@ -13,6 +13,7 @@ mod format;
 mod gucs;
 mod install;
 mod kafka;
+mod load;
 mod model;
 #[allow(unsafe_code)]
 mod pg;

@@ -9,6 +9,7 @@ mod e2e {
     mod changes;
     mod configurations;
     mod conversions;
+    mod errors;
     mod formats;
     mod jobs;
     mod lifecycle;

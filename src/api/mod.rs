@@ -5,6 +5,7 @@ pub mod check;
 pub mod control;
 pub mod convert;
 pub mod dryrun;
+pub mod errors;
 pub mod formats;
 mod from_config;
 pub mod jobs;

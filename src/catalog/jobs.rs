@@ -62,6 +62,11 @@ pub fn by_id_even_removed(tx: &Tx, id: i64) -> Result<Option<Job>> {
     select(tx, &sql, &[Arg::from(id)], job).map(|mut jobs| jobs.pop())
 }
 
+/// All jobs that have or had the name.
+pub fn all_named(tx: &Tx, name: &str) -> Result<Vec<Job>> {
+    select(tx, &format!("SELECT {COLUMNS} FROM gpss.job WHERE name = $1"), &[Arg::from(name)], job)
+}
+
 /// Locks the job's row: start, stop, removal and the scheduler exclude each other by it.
 pub fn lock(tx: &Tx, name: &str) -> Result<Option<Job>> {
     let sql =

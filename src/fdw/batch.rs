@@ -145,6 +145,31 @@ pub fn decode_again(rows: &Rows, decoder: &mut MessageDecoder, width: Width) -> 
     Ok(out)
 }
 
+/// A batch of messages that do not come from a reader.
+///
+/// # Errors
+/// What is not a message's fault.
+pub fn decode<'a>(
+    messages: impl Iterator<Item = Message<'a>>,
+    decoder: &mut MessageDecoder,
+    width: Width,
+) -> Result<Batch> {
+    let mut batch = Batch::default();
+    let mut rows = Rows::with_capacity(width, 0, 0);
+    let mut add = |rows: Rows| {
+        batch.take(&mut Part { range: 0..rows.len(), rows: Arc::new(rows) }, usize::MAX);
+    };
+    for message in messages {
+        if decoder.decode(&message, &mut rows)? == Room::Full {
+            add(std::mem::replace(&mut rows, Rows::with_capacity(width, 0, 0)));
+            // An empty block takes any message.
+            decoder.decode(&message, &mut rows)?;
+        }
+    }
+    add(rows);
+    Ok(batch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,6 +75,8 @@ pub struct Progress {
     pub taken: Cell<usize>,
     /// The scan has said that there are no more.
     pub exhausted: Cell<bool>,
+    /// Which of several statements is running.
+    pub statement: Cell<usize>,
 }
 
 impl Progress {

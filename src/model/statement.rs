@@ -84,6 +84,56 @@ pub fn trial_statement(
     ))
 }
 
+/// Queries over the source that tell where a message fails on its way into a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trials {
+    /// The rows as `insert_statement` reads them.
+    pub select: String,
+    /// The same without any value: the source and the filter.
+    pub filter: String,
+    /// The columns that are written, in their order; none when the values come from one function.
+    pub columns: Vec<Alone>,
+}
+
+/// A written column by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alone {
+    pub column: String,
+    /// Its value.
+    pub select: String,
+    /// Its value on the way into the table.
+    pub insert: String,
+}
+
+/// What `insert_statement` does, in parts.
+///
+/// # Errors
+/// As `insert_statement`.
+pub fn trials(
+    spec: &JobSpec,
+    output: &Output,
+    source_columns: &[String],
+    target_columns: &[TargetColumn],
+) -> Result<Trials> {
+    let from = from(spec, output)?;
+    let (columns, select) = selection(spec, output, source_columns, target_columns)?;
+    let values = match output.transformer {
+        Some(_) => vec![],
+        None => values(output, source_columns, target_columns)?.1,
+    };
+    let alone = |(quoted, value): (&String, String)| {
+        let known = target_columns.iter().find(|c| quote_ident(&c.name) == *quoted);
+        let select = format!("SELECT {value}{from}");
+        Alone {
+            column: known.map_or(quoted, |c| &c.name).to_owned(),
+            insert: format!("INSERT INTO {} ({quoted})\n{select}", qualified(&output.target)),
+            select,
+        }
+    };
+    let columns = columns.iter().zip(values).map(alone).collect();
+    Ok(Trials { select, filter: format!("SELECT{from}"), columns })
+}
+
 /// The columns that are written, quoted, and the query that gives their values.
 fn selection(
     spec: &JobSpec,
@@ -114,12 +164,21 @@ fn selection(
         );
         return Ok((columns, select));
     }
-    let (columns, values) = match &output.mapping {
-        Some(mapping) => mapped(mapping, &output.target, target_columns)?,
-        None => same_names(&output.target, source_columns, target_columns)?,
-    };
+    let (columns, values) = values(output, source_columns, target_columns)?;
     let select = format!("SELECT {}{from}", values.join(", "));
     Ok((columns, select))
+}
+
+/// The columns that are written, quoted, and their expressions.
+fn values(
+    output: &Output,
+    source_columns: &[String],
+    target_columns: &[TargetColumn],
+) -> Result<ColumnsAndValues> {
+    match &output.mapping {
+        Some(mapping) => mapped(mapping, &output.target, target_columns),
+        None => same_names(&output.target, source_columns, target_columns),
+    }
 }
 
 /// `FROM source [WHERE …]`: the rows that the job's filter and the table's own let pass.
@@ -304,6 +363,26 @@ mod tests {
              FROM \"gpss\".\"f\"\"1\"\n\
              WHERE (j is not null\n)"
         );
+    }
+
+    #[test]
+    fn each_column_can_be_tried_alone() {
+        let spec = spec(Some(&[("a b", "x + 1"), ("n", "y")]), Some("z"));
+        let column = |name: &str| TargetColumn {
+            name: name.into(),
+            type_name: "int".into(),
+            generated: false,
+        };
+        let target = [column("n"), column("a b")];
+        let found = trials(&spec, &spec.outputs[0], &[], &target).unwrap();
+        let from = "\nFROM \"gpss\".\"f\"\"1\"\nWHERE (z\n)";
+        assert_eq!(found.filter, format!("SELECT{from}"));
+        assert_eq!(found.select, format!("SELECT (x + 1\n), (y\n){from}"));
+        let alone = &found.columns[0];
+        assert_eq!((alone.column.as_str(), found.columns.len()), ("a b", 2));
+        assert_eq!(alone.select, format!("SELECT (x + 1\n){from}"));
+        let insert = format!("INSERT INTO \"public\".\"orders\" (\"a b\")\n{}", alone.select);
+        assert_eq!(alone.insert, insert);
     }
 
     #[test]

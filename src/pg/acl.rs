@@ -189,9 +189,16 @@ impl AsUser {
         guard
     }
 
-    fn pin_search_path(&mut self, path: &CStr) {
+    /// What is set from now on, by us or by that role's code, is undone by drop.
+    pub fn with_settings_undone(mut self) -> AsUser {
         // SAFETY: guc.c, as fmgr_security_definer: a new level, which drop or the end of the
         // (sub)transaction takes back.
+        self.level = Some(unsafe { pg_sys::NewGUCNestLevel() });
+        self
+    }
+
+    fn pin_search_path(&mut self, path: &CStr) {
+        // SAFETY: guc.c: as in `with_settings_undone`.
         unsafe {
             self.level = Some(pg_sys::NewGUCNestLevel());
             pg_sys::set_config_option(

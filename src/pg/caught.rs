@@ -3,24 +3,35 @@
 //! Catching rolls nothing back (elog.h: after PG_CATCH the transaction is as broken as the ERROR
 //! left it), so whoever catches ends the transaction or subtransaction next: `tx` and `subtx` do.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::AssertUnwindSafe;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::pg_sys::{self, PgTryBuilder};
 
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, Subject};
 use crate::pg::activity::c_string;
 
-/// SQLSTATE, packed, of the last report when pgrx's table of codes has no entry for it; else 0.
+/// What pgrx does not hand on of the last report.
 ///
-/// pgrx turns every code it does not know (a user's `RAISE … USING ERRCODE = 'G0001'`, the codes
-/// added since PostgreSQL 12) into XX000, which would call a bad row a bug. An error context
-/// callback sees the real code while the report is still PostgreSQL's.
-static UNMAPPED_SQLSTATE: AtomicI32 = AtomicI32::new(0);
+/// It turns every code it does not know (a user's `RAISE … USING ERRCODE = 'G0001'`, the codes
+/// added since PostgreSQL 12) into XX000, which would call a bad row a bug, and leaves out which
+/// column or constraint the error is about. An error context callback sees both while the report is
+/// still PostgreSQL's.
+#[derive(Default)]
+struct Noted {
+    /// Packed.
+    sqlstate: i32,
+    subject: Option<Box<Subject>>,
+}
+
+thread_local! {
+    // Reports are made by the main thread only.
+    static NOTED: RefCell<Noted> = RefCell::default();
+}
 
 /// Runs `f`; a PostgreSQL ERROR or a Rust panic inside it becomes `Err`. FATAL is not caught.
 ///
@@ -29,11 +40,8 @@ pub fn caught<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     // SAFETY: elog.h: the callback stack is a list of frames that outlive their stay on it; this
     // frame is taken off below, and `execute` with `catch_others` returns on every path.
     let previous = unsafe { pg_sys::error_context_stack };
-    let mut frame = pg_sys::ErrorContextCallback {
-        previous,
-        callback: Some(note_sqlstate),
-        arg: ptr::null_mut(),
-    };
+    let mut frame =
+        pg_sys::ErrorContextCallback { previous, callback: Some(note), arg: ptr::null_mut() };
     // SAFETY: as above; only the main thread gets here (pgrx checks it at each call).
     unsafe { pg_sys::error_context_stack = &raw mut frame };
     let outcome =
@@ -49,11 +57,10 @@ pub fn caught<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
 pub fn raise(error: Error) -> ! {
     let packed = pack(error.sqlstate);
     let mut code = PgSqlErrorCode::from(packed);
-    let known = is_mapped(packed);
-    if !known {
+    if !is_mapped(packed) {
         code = PgSqlErrorCode::ERRCODE_RAISE_EXCEPTION;
     }
-    UNMAPPED_SQLSTATE.store(if known { 0 } else { packed }, Ordering::Relaxed);
+    NOTED.replace(Noted { sqlstate: packed, subject: None });
     let mut report = ErrorReport::new(code, error.message, "gpss");
     if let Some(detail) = error.detail {
         report = report.set_detail(detail);
@@ -114,6 +121,9 @@ unsafe extern "C-unwind" {
     fn errhint(fmt: *const c_char, ...) -> c_int;
     fn errfinish(filename: *const c_char, lineno: c_int, funcname: *const c_char);
     fn geterrcode() -> c_int;
+    // Without pgrx's guard too, in the callback: it would take the report that is being made for its own.
+    fn CopyErrorData() -> *mut pg_sys::ErrorData;
+    fn FreeErrorData(edata: *mut pg_sys::ErrorData);
 }
 
 /// Text is never a format: it always travels as the argument of this one.
@@ -164,11 +174,37 @@ impl Level {
     }
 }
 
-unsafe extern "C-unwind" fn note_sqlstate(_arg: *mut c_void) {
+unsafe extern "C-unwind" fn note(_arg: *mut c_void) {
     // SAFETY: elog.h: geterrcode may be called in an error context callback, and only there.
     let packed = unsafe { geterrcode() };
-    let unmapped = if is_mapped(packed) { 0 } else { packed };
-    UNMAPPED_SQLSTATE.store(unmapped, Ordering::Relaxed);
+    // Integrity constraints (23) and domains' (44) alone name what they are about.
+    let names = matches!(&unpack(packed).0[..2], b"23" | b"44");
+    let subject = names.then(subject).flatten().map(Box::new);
+    NOTED.replace(Noted { sqlstate: packed, subject });
+}
+
+/// What the report that is being made is about; for an error context callback only.
+fn subject() -> Option<Subject> {
+    // SAFETY: elog.c: errfinish calls us with its report on the stack, which CopyErrorData copies into
+    // the current memory context; that may not be ErrorContext, in which errfinish runs its callbacks.
+    // Its texts are NULL or zero-terminated, and are copied before they are freed.
+    unsafe {
+        let caller = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+        let report = CopyErrorData();
+        let text = |text: *const c_char| {
+            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+        };
+        let found = text((*report).table_name).map(|table| Subject {
+            schema: text((*report).schema_name).unwrap_or_default(),
+            table,
+            column: text((*report).column_name),
+            constraint: text((*report).constraint_name),
+        });
+        FreeErrorData(report);
+        pg_sys::CurrentMemoryContext = caller;
+        found
+    }
 }
 
 fn is_mapped(packed: i32) -> bool {
@@ -176,7 +212,7 @@ fn is_mapped(packed: i32) -> bool {
 }
 
 fn to_error(cause: CaughtError) -> Error {
-    let unmapped = UNMAPPED_SQLSTATE.swap(0, Ordering::Relaxed);
+    let noted = NOTED.take();
     let (report, place) = match cause {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => (report, None),
         CaughtError::RustPanic { ereport, .. } => {
@@ -189,9 +225,11 @@ fn to_error(cause: CaughtError) -> Error {
         code,
         PgSqlErrorCode::ERRCODE_INTERNAL_ERROR | PgSqlErrorCode::ERRCODE_RAISE_EXCEPTION
     );
-    let packed = if hidden && unmapped != 0 { unmapped } else { code as i32 };
+    let packed = if hidden && !is_mapped(noted.sqlstate) { noted.sqlstate } else { code as i32 };
     Error {
         sqlstate: unpack(packed),
+        // Another code: a report that was caught on the way, and not this one.
+        subject: noted.subject.filter(|_| noted.sqlstate == packed),
         message: storable(report.message()),
         detail: place.or_else(|| report.detail().map(storable)),
         hint: report.hint().map(storable),
@@ -238,7 +276,7 @@ mod tests {
     #[test]
     fn a_users_own_code_is_not_mapped() {
         assert!(is_mapped(pack(SqlState::INVALID_TEXT)));
-        assert!(is_mapped(pack(SqlState::INTERNAL)));
+        assert!(is_mapped(pack(SqlState::INTERNAL)) && is_mapped(Noted::default().sqlstate));
         assert!(!is_mapped(pack(SqlState::new("G0001"))));
     }
 }

@@ -1,194 +1,78 @@
 //! One batch, one transaction: offsets, rows, rejected messages and the batch's own record.
 
 use super::feed::{Collected, EndReason};
-use super::isolate::{self, Outcome, Rejected};
-use crate::catalog::batches::{Recorder, Share};
-use crate::catalog::errors::{self, Reject};
+use crate::catalog::batches::{self, Share};
+use crate::catalog::errors;
 use crate::catalog::jobs::Job;
-use crate::error::{Class, Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState};
 use crate::fdw::batch::Batch;
-use crate::fdw::session::{self, Decoding, Progress, Running};
 use crate::gucs;
-use crate::model::job::{ErrorLimit, Output, TableName};
-use crate::model::rows::{Row, Verdict};
-use crate::pg::fdw::{Table, relation_columns};
+use crate::load::{
+    Blame, Loaded, Refused, Statement, load_carefully, may_be_a_messages, rejects, unparsable,
+};
+use crate::model::job::ErrorLimit;
+use crate::pg::fdw::Table;
 use crate::pg::signals;
-use crate::pg::spi::{self, Plan};
-use crate::pg::subtx::subtx;
 use crate::pg::tx::{Tx, tx};
-use crate::{fdw::source, model::statement};
-use pgrx::pg_sys::Oid;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::rc::Rc;
 
-/// A job's statements, one for each of its tables, prepared once per session.
-pub struct Statement {
-    plans: Vec<Plan>,
-    recorder: Recorder,
-    /// What the reader has to decode for them, and how.
-    pub decoding: Rc<Decoding>,
+/// What loads a job's batches, prepared once per session.
+pub struct Loading {
+    pub statement: Statement,
+    batches: batches::Recorder,
+    errors: errors::Recorder,
 }
 
-impl Statement {
-    /// Builds and prepares the job's statements, and learns from their plans what they need.
-    pub fn prepare(tx: &Tx, job: &Job) -> Result<(Statement, Table)> {
-        job.set_search_path(tx);
-        let table = Table::load(relation(tx, &job.spec.source, "foreign table")?);
-        source::check_wrapper(&table)?;
-        let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-        let statement = |output: &Output| {
-            let target = relation_columns(relation(tx, &output.target, "table")?);
-            statement::insert_statement(&job.spec, output, &source, &target)
-        };
-        let statements = job.spec.outputs.iter().map(statement).collect::<Result<Vec<_>>>()?;
-        let (plans, decoding) = Decoding::prepare(tx, &table, job.owner, &statements)?;
-        let (recorder, decoding) = (Recorder::prepare(tx)?, Rc::new(decoding));
-        Ok((Statement { plans, recorder, decoding }, table))
+impl Loading {
+    /// Errors: as `Statement::prepare`.
+    pub fn prepare(tx: &Tx, job: &Job) -> Result<(Loading, Table)> {
+        let (statement, table) = Statement::prepare(tx, job)?;
+        let (batches, errors) = (batches::Recorder::prepare(tx)?, errors::Recorder::prepare(tx)?);
+        Ok((Loading { statement, batches, errors }, table))
     }
-}
-
-impl Statement {
-    /// Runs over a batch, table after table; the number of rows written.
-    ///
-    /// Raises: what a statement raises; `progress` then tells how far its scan came.
-    fn run(&self, tx: &Tx, batch: &Rc<Batch>, progress: &Rc<Progress>) -> Result<u64> {
-        self.each(batch, progress, |plan| plan.execute(tx, &[]))
-    }
-
-    /// As `run`, but in bulk: an error does not tell which message it is about.
-    fn run_in_bulk(&self, tx: &Tx, batch: &Rc<Batch>) -> Result<u64> {
-        if self.decoding.calls_functions() {
-            // They may look at the target, between one row and the next.
-            return self.run(tx, batch, &Rc::default());
-        }
-        self.each(batch, &Rc::default(), |plan| plan.execute_in_bulk(tx))
-    }
-
-    fn each(
-        &self,
-        batch: &Rc<Batch>,
-        progress: &Rc<Progress>,
-        run: impl Fn(&Plan) -> Result<u64>,
-    ) -> Result<u64> {
-        let mut written = 0;
-        for plan in &self.plans {
-            progress.begin();
-            written += self.with_batch(batch, progress, || run(plan))?;
-        }
-        Ok(written)
-    }
-
-    fn with_batch<R>(
-        &self,
-        batch: &Rc<Batch>,
-        progress: &Rc<Progress>,
-        run: impl FnOnce() -> R,
-    ) -> R {
-        let running = Running {
-            decoding: Rc::clone(&self.decoding),
-            batch: Rc::clone(batch),
-            progress: Rc::clone(progress),
-        };
-        session::with_batch(running, run)
-    }
-}
-
-/// The OID of a table by its stored name.
-fn relation(tx: &Tx, name: &TableName, kind: &str) -> Result<Oid> {
-    let qualified = statement::qualified(name);
-    let sql = "SELECT pg_catalog.to_regclass($1)::oid";
-    let found =
-        spi::select(tx, sql, &[qualified.as_str().into()], |row| row.get::<Option<Oid>>(1))?;
-    found.into_iter().flatten().next().ok_or_else(|| {
-        Error::new(SqlState::UNDEFINED_TABLE, format!("{kind} {qualified} does not exist"))
-            .hint("Create it again, or remove the job with gpss.remove_job.")
-    })
 }
 
 /// Loads a batch and commits it. Messages that cannot be loaded are recorded with it.
 ///
 /// `after` is run in the batch's transaction when its rows are written, if it has any message; its
-/// error must not read as a message's.
+/// error must not read as a message's. `blame`: which errors do.
 pub fn load(
     job: &Job,
-    statement: &Statement,
+    loading: &Loading,
     collected: &Collected,
+    blame: Blame,
     after: &dyn Fn(&Tx) -> Result<()>,
 ) -> Result<()> {
-    let unparsable = unparsable(collected);
-    check_error_limit(job, collected, unparsable, &[])?;
-    let outcome = transact(job, statement, collected, |tx| {
-        let inserted = statement.run_in_bulk(tx, &Rc::new(collected.batch.clone()))?;
+    let (batch, statement) = (&collected.batch, &loading.statement);
+    let unparsable = unparsable(batch);
+    check_error_limit(job, batch, unparsable, &[])?;
+    if blame == Blame::Data {
+        let outcome = transact(job, loading, collected, |tx| {
+            let inserted = statement.run_in_bulk(tx, &Rc::new(batch.clone()))?;
+            after(tx)?;
+            Ok(Loaded { inserted, refused: vec![] })
+        });
+        match outcome {
+            Err(error) if may_be_a_messages(&error) && !signals::stop_requested() => {}
+            outcome => return outcome,
+        }
+    }
+    // The good path knows no savepoint; the batch is still here for a second, careful try.
+    transact(job, loading, collected, |tx| {
+        let mut limit = |refused: &[Refused]| check_error_limit(job, batch, unparsable, refused);
+        let loaded = load_carefully(tx, statement, batch, blame, &mut limit)?;
         after(tx)?;
-        Ok((inserted, vec![]))
-    });
-    match outcome {
-        // The good path knows no savepoint; the batch is still here for a second, careful try.
-        Err(error) if may_be_a_messages(&error) && !signals::stop_requested() => {
-            transact(job, statement, collected, |tx| {
-                let loaded = load_carefully(tx, job, statement, collected, unparsable)?;
-                after(tx)?;
-                Ok(loaded)
-            })
-        }
-        outcome => outcome,
-    }
-}
-
-/// Loads what can be loaded and says what cannot.
-fn load_carefully(
-    tx: &Tx,
-    job: &Job,
-    statement: &Statement,
-    collected: &Collected,
-    unparsable: usize,
-) -> Result<(u64, Vec<Rejected>)> {
-    let batch = &collected.batch;
-    // A deferred constraint would fail the commit and name no message.
-    spi::exec(tx, "SET CONSTRAINTS ALL IMMEDIATE", &[])?;
-    let mut attempt = |range: Range<usize>| {
-        let progress = Rc::new(Progress::default());
-        let slice = Rc::new(batch.slice(range.clone()));
-        match subtx(tx, || statement.run(tx, &slice, &progress)) {
-            Ok(inserted) => Outcome::Loaded(inserted),
-            Err(error) => Outcome::Failed {
-                error,
-                suspect: progress.suspect().map(|index| range.start + index),
-            },
-        }
-    };
-    // What fails without any message is the statement's fault.
-    if let Outcome::Failed { error, .. } = attempt(0..0) {
-        return Err(error);
-    }
-    let mut limit = |rejected: &[Rejected]| check_error_limit(job, collected, unparsable, rejected);
-    let (inserted, rejected) =
-        isolate::load(batch.messages(), &mut attempt, &mut may_be_a_messages, &mut limit)?;
-    let all = rejected.len() > 1 && rejected.len() + unparsable == batch.messages();
-    match rejected.first() {
-        // Each and every one, and not by its data: rather a privilege that is missing.
-        Some(first) if all && rejected.iter().all(|r| r.error.class() == Class::Config) => {
-            Err(first.error.clone())
-        }
-        _ => Ok((inserted, rejected)),
-    }
-}
-
-/// Class Data, and of class 42 what an expression can raise for one message and not for another (a
-/// tsvector's syntax, row-level security), but not what says that something does not exist.
-fn may_be_a_messages(error: &Error) -> bool {
-    let state = error.sqlstate.as_str();
-    let missing = ["42P01", "42703", "42883", "42P02", "42704", "42P10"].contains(&state);
-    error.class() == Class::Data || (state.starts_with("42") && !missing)
+        Ok(loaded)
+    })
 }
 
 /// One transaction around `write`, which loads the rows and says which messages it could not.
 fn transact(
     job: &Job,
-    statement: &Statement,
+    loading: &Loading,
     collected: &Collected,
-    write: impl FnOnce(&Tx) -> Result<(u64, Vec<Rejected>)>,
+    write: impl FnOnce(&Tx) -> Result<Loaded>,
 ) -> Result<()> {
     tx(|tx| {
         if !gucs::synchronous_commit() {
@@ -199,35 +83,35 @@ fn transact(
         let record = |end_reason, shares: &[Share]| {
             let age = collected.started.elapsed();
             let may_share = collected.reason == EndReason::Interval;
-            statement.recorder.record(tx, job.id, age, end_reason, may_share, shares)
+            loading.batches.record(tx, job.id, age, end_reason, may_share, shares)
         };
         if collected.batch.is_empty() {
             return record(None, &shares).map(drop);
         }
-        let (inserted, rejected) = write(tx)?;
-        let rejects = rejects(collected, &rejected);
+        let loaded = write(tx)?;
+        let rejects: Vec<_> = rejects(&collected.batch, &loaded.refused)
+            .into_iter()
+            .map(|(_, reject)| reject)
+            .collect();
         for share in &mut shares {
             let ours = rejects.iter().filter(|reject| reject.partition == share.partition);
             share.rejected = i64::try_from(ours.count()).unwrap_or(i64::MAX);
         }
-        spread(inserted, &mut shares);
+        spread(loaded.inserted, &mut shares);
         let batch_id = record(Some(collected.reason.as_str()), &shares)?;
-        for reject in &rejects {
-            errors::insert(tx, job.id, batch_id, &job.spec.topic, reject)?;
-        }
-        Ok(())
+        loading.errors.record(tx, job.id, batch_id, &job.spec.topic, &rejects)
     })
 }
 
-/// `rejected` are those beyond the `unparsable` ones.
+/// Are there too many messages that do not parse or are `refused`?
 fn check_error_limit(
     job: &Job,
-    collected: &Collected,
+    batch: &Batch,
     unparsable: usize,
-    rejected: &[Rejected],
+    refused: &[Refused],
 ) -> Result<()> {
-    let messages = collected.batch.messages();
-    let count = unparsable + rejected.len();
+    let messages = batch.messages();
+    let count = unparsable + refused.len();
     let (exceeded, limit) = match job.spec.error_limit {
         None => return Ok(()),
         Some(ErrorLimit::Count(limit)) => (count as u64 >= limit.max(1), limit.to_string()),
@@ -238,11 +122,10 @@ fn check_error_limit(
     if count == 0 || !exceeded {
         return Ok(());
     }
-    let rejects = rejects(collected, rejected);
-    let example = rejects.first().map(|first| {
+    let example = rejects(batch, refused).into_iter().next().map(|(_, first)| {
         format!(
             "The first is partition {}, offset {}: {}.",
-            first.partition, first.offset, first.message
+            first.partition, first.offset, first.reason.message
         )
     });
     Err(Error::new(
@@ -253,53 +136,6 @@ fn check_error_limit(
     )
     .detail(example.unwrap_or_default())
     .hint("No offset was moved. Raise ERROR_LIMIT, or start the job after the bad messages."))
-}
-
-/// The number of messages that do not parse.
-fn unparsable(collected: &Collected) -> usize {
-    if collected.batch.parts().iter().all(|part| part.rows.bad() == 0) {
-        return 0;
-    }
-    let bad = |row: &Row| matches!(row.verdict, Verdict::Bad(_));
-    collected.batch.rows().filter(|(_, row)| bad(row)).count()
-}
-
-/// All rejected messages of a batch, in its order.
-fn rejects<'a>(collected: &'a Collected, rejected: &'a [Rejected]) -> Vec<Reject<'a>> {
-    let mut found = vec![];
-    if rejected.is_empty() && unparsable(collected) == 0 {
-        return found;
-    }
-    let mut rejected = rejected.iter().peekable();
-    for (index, (rows, row)) in collected.batch.rows().enumerate() {
-        let text = |span| rows.bytes_of(span).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let reject = |stage, sqlstate, message, detail| Reject {
-            partition: row.partition,
-            offset: row.offset,
-            timestamp_ms: row.timestamp,
-            key: rows.bytes_of(row.key),
-            payload: rows.bytes_of(row.value),
-            headers: text(row.headers),
-            stage,
-            sqlstate,
-            message,
-            detail,
-        };
-        if let Some(found_bad) = rejected.next_if(|r| r.index == index) {
-            let error = &found_bad.error;
-            let stage = stage_of(error.sqlstate);
-            found.push(reject(stage, error.sqlstate, &error.message, error.detail.as_deref()));
-        } else if let Verdict::Bad(reason) = row.verdict {
-            let message = text(reason).unwrap_or_default();
-            found.push(reject("decode", SqlState::INVALID_TEXT, message, None));
-        }
-    }
-    found
-}
-
-/// Classes 23 and 44 are raised by constraints of the target, the others by expressions.
-fn stage_of(sqlstate: SqlState) -> &'static str {
-    if matches!(&sqlstate.0[..2], b"23" | b"44") { "write" } else { "map" }
 }
 
 /// Each moved partition's share of the batch; one whose end has moved without a message has a

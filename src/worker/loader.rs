@@ -5,7 +5,7 @@
 mod end;
 
 use super::feed::{Feed, Limits, Next};
-use super::load::{self, Statement};
+use super::load::{self, Loading};
 use super::position::{self, METADATA_TIMEOUT, Wanted};
 use super::task::{self, PostBatch};
 use crate::catalog::jobs::{self, Job};
@@ -17,6 +17,7 @@ use crate::fdw::reader::{Failure, Reader};
 use crate::fdw::source::{self, KafkaSource};
 use crate::gucs;
 use crate::kafka::{Consumer, Properties};
+use crate::load::Blame;
 use crate::model::assign;
 use crate::model::schedule::{self, Phase, Retries};
 use crate::model::state::Status;
@@ -46,6 +47,10 @@ const CLOCK_CHECK: Duration = Duration::from_secs(300);
 const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 /// Sessions that lasted so long were healthy: the next failure's wait is short again.
 const HEALTHY: Duration = Duration::from_secs(60);
+
+/// After so many failures in a row, an internal error may be a message's: else such a message would
+/// hold the job up for ever.
+const PATIENCE: u64 = 3;
 
 /// Entry point of the process.
 pub fn main() {
@@ -99,7 +104,7 @@ struct Prepared {
     job: Job,
     run: Run,
     positioned: bool,
-    statement: Statement,
+    loading: Loading,
     properties: Properties,
     source: KafkaSource,
 }
@@ -171,7 +176,7 @@ impl Loader {
         };
         let until = self.until;
         let prepared = self.prepare(registered)?;
-        let Prepared { job, run, positioned, statement, properties, source } = prepared;
+        let Prepared { job, run, positioned, loading, properties, source } = prepared;
         activity::set_application_name(&format!("gpss job {}", job.name));
         activity::running(&format!("gpss job \"{}\": connecting to Kafka", job.name));
         let topic = &job.spec.topic;
@@ -187,7 +192,8 @@ impl Loader {
         let ends = run.quit_at_eof.then_some(ends);
         let starts: Vec<_> = positions.iter().map(|(p, o)| (*p, *o)).collect();
         let buffer = gucs::buffer_bytes();
-        let decoding = (&statement.decoding.formats, &statement.decoding.needs);
+        let decoding = &loading.statement.decoding;
+        let decoding = (&decoding.formats, &decoding.needs);
         let reader = Reader::start(consumer, topic, &starts, decoding, buffer, true)?;
         let mut feed = Feed::new(reader, positions, ends);
         self.set_status(Status::Running, None, None)?;
@@ -216,7 +222,11 @@ impl Loader {
                         job.name
                     ));
                     let after = self.post_batch.due(&job.spec.task);
-                    load::load(&job, &statement, &collected, &|tx| match after {
+                    let blame = match self.retries.made() {
+                        ..PATIENCE => Blame::Data,
+                        PATIENCE.. => Blame::Anything,
+                    };
+                    load::load(&job, &loading, &collected, blame, &|tx| match after {
                         Some(sql) => task::post_batch(tx, sql),
                         None => Ok(()),
                     })?;
@@ -356,13 +366,13 @@ impl Loader {
             self.job = Some(job.clone());
         }
         tx(|tx| {
-            let (statement, table) = Statement::prepare(tx, &job)?;
+            let (loading, table) = Loading::prepare(tx, &job)?;
             let source = KafkaSource::of(&table)?;
             job.spec.topic = source.topic.clone();
             Ok(Prepared {
                 properties: source::properties(&table, owner)?,
                 source,
-                statement,
+                loading,
                 positioned,
                 job,
                 run,

@@ -4,11 +4,11 @@
 
 pub mod alert;
 mod feed;
-mod isolate;
 pub mod launcher;
 mod load;
 pub mod loader;
 mod position;
+mod retention;
 pub mod scheduler;
 mod task;
 

@@ -1,11 +1,11 @@
 //! The scheduler of a database: compares the jobs that shall run (`gpss.run`) with the loaders that
 //! do, and starts what is missing. It leaves when nothing shall run.
 
+use super::retention;
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::processes::{self, LoaderArgs};
-use crate::catalog::{batches, locks, runs};
+use crate::catalog::{locks, runs};
 use crate::error::Result;
-use crate::gucs;
 use crate::model::backoff::Backoff;
 use crate::model::state::Status;
 use crate::pg::bgworker::{self, Extra, Handle};
@@ -218,15 +218,14 @@ impl Scheduler {
         }
     }
 
-    /// Old rows of gpss.batches, now and then.
+    /// What the retention settings no longer keep, now and then.
     fn purge(&mut self) {
-        let Some(seconds) = gucs::batch_retention_seconds() else { return };
         if self.purged.is_some_and(|at| at.elapsed() < LATER) {
             return;
         }
         self.purged = Some(Instant::now());
-        if let Err(error) = tx(|tx| batches::purge(tx, seconds)) {
-            caught::log(format!("gpss scheduler: cannot purge gpss.batches: {error}"));
+        if let Err(error) = retention::purge() {
+            caught::log(format!("gpss scheduler: cannot purge old rows: {error}"));
         }
     }
 }

@@ -102,6 +102,7 @@ fn blame(error: Error, key: &str) -> Error {
         message: format!("the {key} statement failed: {}", error.message),
         detail: error.detail,
         hint: error.hint.or_else(|| (class == Class::Bug).then(|| inside.to_owned())),
+        subject: None,
     }
 }
 

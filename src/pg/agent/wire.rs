@@ -61,7 +61,8 @@ fn take_rows(input: &mut &[u8]) -> Option<Rows> {
 fn take_error(input: &mut &[u8]) -> Option<Error> {
     let sqlstate = SqlState(take_text(input)??.as_bytes().try_into().ok()?);
     let message = take_text(input)??;
-    Some(Error { sqlstate, message, detail: take_text(input)?, hint: take_text(input)? })
+    let (detail, hint) = (take_text(input)?, take_text(input)?);
+    Some(Error { sqlstate, message, detail, hint, subject: None })
 }
 
 fn garbled() -> Error {

@@ -31,7 +31,7 @@ const SCHEMAS: &str = "
     CREATE TABLE messages AS SELECT pos, convert_from(raw, 'UTF8')::json AS doc FROM source;
     ALTER TABLE messages ADD PRIMARY KEY (pos);
     ANALYZE messages;
-    CREATE TABLE rejected (twin text, pos bigint, stage text, state text, message text);
+    CREATE TABLE rejected (twin text, pos bigint, state text, message text);
     GRANT ALL ON source, messages, rejected TO PUBLIC;
     GRANT ALL ON FOREIGN SERVER kafka TO PUBLIC;
 
@@ -44,8 +44,7 @@ const SCHEMAS: &str = "
                 SET CONSTRAINTS ALL IMMEDIATE;
             EXCEPTION WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
-                INSERT INTO public.rejected VALUES (
-                    twin, place, CASE WHEN SQLSTATE ~ '^(23|44)' THEN 'write' ELSE 'map' END, SQLSTATE, message);
+                INSERT INTO public.rejected VALUES (twin, place, SQLSTATE, message);
             END;
         END LOOP;
     END $$;
@@ -61,9 +60,9 @@ const SCHEMAS: &str = "
         CREATE TEMP TABLE ours AS SELECT * FROM public.rows_of('job', compared);
         CREATE TEMP TABLE theirs AS SELECT * FROM public.rows_of('own', compared);
         CREATE TEMP TABLE our_errors AS
-            SELECT \"offset\" AS pos, stage, sqlstate, message FROM gpss.errors WHERE job = twin;
+            SELECT \"offset\" AS pos, sqlstate, message FROM gpss.errors WHERE job = twin;
         CREATE TEMP TABLE their_errors AS
-            SELECT pos, stage, state, message FROM public.rejected AS r WHERE r.twin = differences.twin;
+            SELECT pos, state, message FROM public.rejected AS r WHERE r.twin = differences.twin;
         RETURN QUERY
             SELECT format('%s: status %s %s', name, status, errmsg) FROM gpss.jobs
             WHERE name = twin AND status <> 'JOB_SUCCESS';

@@ -1,0 +1,134 @@
+//! A job's statements, one for each of its tables, and running them over batches.
+
+use super::blame::{Parts, Place};
+use crate::catalog::jobs::Job;
+use crate::error::{Error, Result, SqlState};
+use crate::fdw::batch::Batch;
+use crate::fdw::session::{self, Decoding, Progress, Running};
+use crate::fdw::source;
+use crate::model::job::TableName;
+use crate::model::statement::{self, Trials};
+use crate::pg::fdw::{Table, relation_columns};
+use crate::pg::spi::{self, Plan};
+use crate::pg::subtx::subtx;
+use crate::pg::tx::Tx;
+use pgrx::pg_sys::Oid;
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+/// Prepared once per session.
+pub struct Statement {
+    plans: Vec<Plan>,
+    /// What tells where a message fails, and made of it when the first one does.
+    trials: Vec<Trials>,
+    parts: OnceCell<Vec<Parts>>,
+    /// What the reader has to decode for them, and how.
+    pub decoding: Rc<Decoding>,
+}
+
+impl Statement {
+    /// Builds and prepares the job's statements, and learns from their plans what they need.
+    pub fn prepare(tx: &Tx, job: &Job) -> Result<(Statement, Table)> {
+        job.set_search_path(tx);
+        let table = Table::load(relation(tx, &job.spec.source, "foreign table")?);
+        source::check_wrapper(&table)?;
+        let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
+        let mut statements = vec![];
+        let mut trials = vec![];
+        for output in &job.spec.outputs {
+            let target = relation_columns(relation(tx, &output.target, "table")?);
+            statements.push(statement::insert_statement(&job.spec, output, &source, &target)?);
+            trials.push(statement::trials(&job.spec, output, &source, &target)?);
+        }
+        let (plans, mut decoding) = Decoding::prepare(tx, &table, job.owner, &statements)?;
+        // For gpss.errors, whatever the mapping wants.
+        decoding.needs.headers = true;
+        let (parts, decoding) = (OnceCell::new(), Rc::new(decoding));
+        Ok((Statement { plans, trials, parts, decoding }, table))
+    }
+
+    /// Runs over a batch, table after table; the number of rows written.
+    ///
+    /// Raises: what a statement raises; `progress` then tells how far its scan came.
+    pub fn run(&self, tx: &Tx, batch: &Rc<Batch>, progress: &Rc<Progress>) -> Result<u64> {
+        self.each(batch, progress, |plan| plan.execute(tx, &[]))
+    }
+
+    /// As `run`, but in bulk: an error does not tell which message it is about.
+    pub fn run_in_bulk(&self, tx: &Tx, batch: &Rc<Batch>) -> Result<u64> {
+        if self.decoding.calls_functions() {
+            // They may look at the target, between one row and the next.
+            return self.run(tx, batch, &Rc::default());
+        }
+        self.each(batch, &Rc::default(), |plan| plan.execute_in_bulk(tx))
+    }
+
+    /// Where the `output`-th statement has failed with `error` over a batch of one message; None when
+    /// that cannot be told.
+    ///
+    /// # Errors
+    /// As `Parts::place`.
+    pub(super) fn place(
+        &self,
+        tx: &Tx,
+        message: &Rc<Batch>,
+        output: usize,
+        error: &Error,
+    ) -> Result<Option<Place>> {
+        if self.parts.get().is_none() {
+            let prepare = || self.trials.iter().map(|trials| Parts::prepare(tx, trials)).collect();
+            // The table may have changed since.
+            let _ = self.parts.set(subtx(tx, prepare).unwrap_or_default());
+        }
+        let Some(parts) = self.parts.get().and_then(|parts| parts.get(output)) else {
+            return Ok(None);
+        };
+        let progress = Rc::new(Progress::default());
+        let run = |plan: &Plan| {
+            progress.begin();
+            self.with_batch(message, &progress, || plan.execute(tx, &[]))
+        };
+        parts.place(tx, error, &run).map(Some)
+    }
+
+    fn each(
+        &self,
+        batch: &Rc<Batch>,
+        progress: &Rc<Progress>,
+        run: impl Fn(&Plan) -> Result<u64>,
+    ) -> Result<u64> {
+        let mut written = 0;
+        for (number, plan) in self.plans.iter().enumerate() {
+            progress.begin();
+            progress.statement.set(number);
+            written += self.with_batch(batch, progress, || run(plan))?;
+        }
+        Ok(written)
+    }
+
+    fn with_batch<R>(
+        &self,
+        batch: &Rc<Batch>,
+        progress: &Rc<Progress>,
+        run: impl FnOnce() -> R,
+    ) -> R {
+        let running = Running {
+            decoding: Rc::clone(&self.decoding),
+            batch: Rc::clone(batch),
+            progress: Rc::clone(progress),
+        };
+        session::with_batch(running, run)
+    }
+}
+
+/// The OID of a table by its stored name.
+fn relation(tx: &Tx, name: &TableName, kind: &str) -> Result<Oid> {
+    let qualified = statement::qualified(name);
+    let sql = "SELECT pg_catalog.to_regclass($1)::oid";
+    let found =
+        spi::select(tx, sql, &[qualified.as_str().into()], |row| row.get::<Option<Oid>>(1))?;
+    found.into_iter().flatten().next().ok_or_else(|| {
+        Error::new(SqlState::UNDEFINED_TABLE, format!("{kind} {qualified} does not exist"))
+            .hint("Create it again, or remove the job with gpss.remove_job.")
+    })
+}

@@ -1,0 +1,348 @@
+//! Rejected messages: what costs one message only, what is said about it, and what becomes of it.
+
+use super::support::{Producer, Record, Scene, eventually, literal};
+
+/// The columns of the target, which everything that can fail has one of.
+const TARGET: &str = "
+    CREATE TABLE known (n int PRIMARY KEY);
+    INSERT INTO known VALUES (1);
+    CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+    CREATE TABLE target (
+        id int PRIMARY KEY,
+        must text NOT NULL,
+        checked int CHECK (checked < 100),
+        two int, CHECK (two <> checked),
+        short varchar(3),
+        narrow int,
+        dom positive,
+        refers int REFERENCES known,
+        later int UNIQUE DEFERRABLE INITIALLY DEFERRED,
+        period int4range, EXCLUDE USING gist (period WITH &&),
+        computed int GENERATED ALWAYS AS (100 / (checked + 7)) STORED
+    );
+    CREATE UNIQUE INDEX ON target ((narrow + 1));
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NEW.must = TG_WHEN || ' ' || TG_LEVEL THEN
+                RAISE EXCEPTION 'refused' USING ERRCODE = 'G0001', DETAIL = 'by a trigger';
+            END IF;
+            RETURN NEW;
+        END $$;
+    CREATE TRIGGER before BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION refuse();
+    CREATE TRIGGER after AFTER INSERT ON target FOR EACH ROW EXECUTE FUNCTION refuse();";
+
+const MAPPING: &str = r#"{
+    "id": "(doc->>'id')::int",
+    "must": "doc->>'must'",
+    "checked": "100 / coalesce((doc->>'divisor')::int, 50)",
+    "two": "(doc->>'two')::int",
+    "short": "doc->>'short'",
+    "narrow": "(doc->>'narrow')::bigint",
+    "dom": "(doc->>'dom')::int",
+    "refers": "(doc->>'refers')::int",
+    "later": "(doc->>'later')::int",
+    "period": "(doc->>'period')::int4range"
+}"#;
+
+/// A message's fields besides `id` and `must`, and what gpss.errors is to say: stage, SQLSTATE, column.
+const BAD: [(&str, &str); 19] = [
+    (r#""id": "x""#, "map|22P02|id"),
+    (r#""id": 99999999999"#, "map|22003|id"),
+    (r#""id": null"#, "write|23502|id"),
+    (r#""must": null"#, "write|23502|must"),
+    (r#""divisor": 0"#, "map|22012|checked"),
+    (r#""divisor": 1"#, "write|23514|checked"),
+    (r#""two": 2"#, "write|23514|"),
+    (r#""short": "long""#, "map|22001|short"),
+    (r#""narrow": 3000000000"#, "map|22003|narrow"),
+    (r#""dom": 0"#, "write|23514|dom"),
+    (r#""refers": 2"#, "write|23503|refers"),
+    // The same as in the good message before it.
+    (r#""later": 7"#, "write|23505|later"),
+    (r#""period": "[1,5)""#, "write|23P01|period"),
+    (r#""narrow": 5"#, "write|23505|"),
+    // Of the generated column, which has its value from this one.
+    (r#""divisor": -14"#, "map|22012|checked"),
+    (r#""must": "BEFORE ROW""#, "write|G0001|"),
+    (r#""must": "AFTER ROW""#, "write|G0001|"),
+    // The document's, whichever of its fields is asked for.
+    (r#""must": "a\u0000b""#, "map|22P05|"),
+    (r#""id": 1, "must": "the first one's key""#, "write|23505|id"),
+];
+
+/// Makes the job `load` over `source` into `target`; batches of everything there is.
+fn scene_with_target() -> Scene {
+    let scene = Scene::new(1);
+    scene.server();
+    scene.table("source", "doc json OPTIONS (source 'value')", "format 'json'");
+    scene.db.sql(TARGET);
+    submit(&scene, MAPPING);
+    scene
+}
+
+fn submit(scene: &Scene, mapping: &str) {
+    scene.db.sql(&format!(
+        "SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass, mapping => {},
+             max_row => 1000, minimal_interval => 60000)",
+        literal(mapping)
+    ));
+}
+
+/// A document of a good message with these fields besides, which come last and so win.
+fn document(id: usize, fields: &str) -> String {
+    let comma = if fields.is_empty() { "" } else { ", " };
+    format!("{{\"id\": {id}, \"must\": \"m\"{comma}{fields}}}\n")
+}
+
+#[test]
+fn whatever_is_wrong_with_a_message_costs_that_message_and_is_told() {
+    let scene = scene_with_target();
+    let good = r#""later": 7, "period": "[2,3)", "narrow": 5, "refers": 1, "short": "abc""#;
+    let mut lines = document(1, good);
+    for (number, (fields, _)) in BAD.iter().enumerate() {
+        lines += &document(2 * number + 2, fields);
+        lines += &document(2 * number + 3, "");
+    }
+    scene.topic.send_lines(0, &lines);
+    scene.run("load");
+    let reasons = scene
+        .db
+        .sql(r#"SELECT "offset", stage, sqlstate, column_name FROM gpss.errors ORDER BY "offset""#);
+    let expected = |(n, (_, reason)): (usize, &(&str, &str))| format!("{}|{reason}", 2 * n + 1);
+    let expected: Vec<String> = BAD.iter().enumerate().map(expected).collect();
+    assert_eq!(reasons.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(scene.db.number("SELECT count(*) FROM target"), BAD.len() as i64 + 1);
+    assert_eq!(scene.db.number("SELECT count(DISTINCT batch_id) FROM gpss.errors"), 1);
+    let detail = "SELECT DISTINCT detail FROM gpss.errors WHERE sqlstate = 'G0001'";
+    assert_eq!(scene.db.sql(detail), "by a trigger");
+}
+
+#[test]
+fn a_row_without_a_partition_costs_its_message() {
+    let scene = Scene::new(1);
+    scene.db.sql(
+        "DROP TABLE numbers;
+         CREATE TABLE numbers (n int NOT NULL) PARTITION BY RANGE (n);
+         CREATE TABLE low PARTITION OF numbers FOR VALUES FROM (0) TO (10);
+         ALTER TABLE low ADD CHECK (n <> 5)",
+    );
+    scene.topic.send_numbers(3..12);
+    scene.topic.send_lines(0, "{}\n");
+    scene.submit(100);
+    scene.load_to_the_end();
+    let errors = r#"SELECT "offset", sqlstate, column_name FROM gpss.errors ORDER BY "offset""#;
+    assert_eq!(scene.db.sql(errors), "2|23514|n\n7|23514|\n8|23514|\n9|23514|");
+    assert_eq!(scene.rows(), 6);
+}
+
+#[test]
+fn an_error_of_one_table_of_several_names_its_column() {
+    let scene = Scene::new(1);
+    scene.db.sql("CREATE TABLE other (m int CHECK (m < 5))");
+    let config = "
+version: 2
+DATABASE: d
+KAFKA:
+  INPUT:
+    SOURCE: {BROKERS: THE_ADDRESS, TOPIC: THE_TOPIC}
+    VALUE: {COLUMNS: [{NAME: doc, TYPE: json}], FORMAT: json}
+    ERROR_LIMIT: 100
+  OUTPUTS:
+    - {TABLE: numbers, MAPPING: {n: \"(doc->>'n')::int\"}}
+    - {TABLE: other, MAPPING: {m: \"(doc->>'n')::int + 0\"}}
+";
+    scene.db.sql(&format!("SELECT gpss.submit_job('load', {})", scene.placed(config)));
+    scene.topic.send_numbers(0..8);
+    scene.run("load");
+    let errors = "SELECT count(*), min(stage), min(column_name) FROM gpss.errors";
+    assert_eq!(scene.db.sql(errors), "3|write|m");
+    assert_eq!(scene.rows(), 5);
+}
+
+#[test]
+fn key_headers_and_time_are_kept_though_the_mapping_has_no_use_for_them() {
+    let scene = scene_with_target();
+    let producer = Producer::new(&scene.topic);
+    producer.send([Record {
+        key: Some(b"\x00key\xff"),
+        value: Some(b"{\"id\": \"bad\"}"),
+        headers: &[("trace", Some(b"abc")), ("empty", None)],
+        timestamp: Some(1_700_000_000_123),
+        ..Record::default()
+    }]);
+    scene.run("load");
+    let kept = "SELECT key, headers, extract(epoch FROM message_timestamp) FROM gpss.errors";
+    assert_eq!(
+        scene.db.sql(kept),
+        r#"\x006b6579ff|[{"key": "trace", "value": "abc"}, {"key": "empty", "value": null}]|1700000000.123000"#
+    );
+}
+
+#[test]
+fn an_internal_error_that_a_message_causes_holds_nothing_up_for_ever() {
+    let scene = Scene::new(1);
+    scene.db.sql(
+        "CREATE FUNCTION strange() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF NEW.n = 3 THEN RAISE EXCEPTION 'cache lookup failed' USING ERRCODE = 'XX000'; END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER strange BEFORE INSERT ON numbers FOR EACH ROW EXECUTE FUNCTION strange()",
+    );
+    scene.topic.send_numbers(0..10);
+    scene.submit(100);
+    scene.start();
+    eventually("the job tries again", 30, || scene.status() == "JOB_RETRYING");
+    eventually("the rest is loaded", 60, || scene.rows() == 9);
+    eventually("the job is well", 10, || scene.status() == "JOB_RUNNING");
+    let errors = r#"SELECT "offset", sqlstate, stage FROM gpss.errors"#;
+    assert_eq!(scene.db.sql(errors), "3|XX000|write");
+}
+
+#[test]
+fn an_internal_error_of_every_message_is_not_the_messages() {
+    let scene = Scene::new(1);
+    scene.db.sql(
+        "CREATE FUNCTION strange() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'cache lookup failed' USING ERRCODE = 'XX000'; END $$;
+         CREATE TRIGGER strange BEFORE INSERT ON numbers FOR EACH ROW EXECUTE FUNCTION strange()",
+    );
+    scene.topic.send_numbers(0..3);
+    scene.submit(100);
+    scene.start();
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    assert_eq!(scene.status(), "JOB_RETRYING");
+    assert_eq!(scene.db.sql("SELECT count(*) FROM gpss.errors"), "0");
+    scene.db.sql("DROP TRIGGER strange ON numbers");
+    scene.expect_exactly(0..3);
+}
+
+#[test]
+fn rejected_messages_are_loaded_again_when_the_cause_is_mended() {
+    let scene = scene_with_target();
+    let lines: String = (0..20).map(|n| document(n, r#""refers": 2"#)).collect();
+    scene.topic.send_lines(0, &(lines + "no json\n" + &document(20, r#""two": 2"#)));
+    scene.run("load");
+    assert_eq!(scene.db.sql("SELECT count(*) FROM target"), "0");
+    let retry = "SELECT * FROM gpss.retry_errors('load')";
+    assert_eq!(scene.db.sql(retry), "0|22");
+    assert_eq!(scene.db.sql("SELECT DISTINCT attempts, status FROM gpss.errors"), "2|new");
+    // What is rolled back has not been.
+    scene.db.sql("INSERT INTO known VALUES (2)");
+    assert_eq!(scene.db.sql(&format!("BEGIN; {retry}; ROLLBACK")), "20|2");
+    assert_eq!(scene.db.sql("SELECT count(*) FROM target"), "0");
+    let some = "SELECT * FROM gpss.retry_errors('load', ids =>
+        ARRAY(SELECT id FROM gpss.errors WHERE sqlstate = '23503' ORDER BY id LIMIT 5))";
+    assert_eq!(scene.db.sql(some), "5|0");
+    assert_eq!(scene.db.sql(retry), "15|2");
+    // No row twice.
+    assert_eq!(scene.db.sql(retry), "0|2");
+    assert_eq!(scene.db.sql("SELECT count(*), count(DISTINCT id) FROM target"), "20|20");
+    let left = r#"SELECT "offset", stage, attempts FROM gpss.errors WHERE status = 'new'
+                  ORDER BY "offset""#;
+    assert_eq!(scene.db.sql(left), "20|decode|4\n21|write|4");
+    let done =
+        "SELECT count(*), min(attempts), max(attempts) FROM gpss.errors WHERE status = 'retried'";
+    assert_eq!(scene.db.sql(done), "20|3|3");
+}
+
+#[test]
+fn a_new_job_of_the_name_loads_what_the_removed_one_has_rejected() {
+    let scene = scene_with_target();
+    scene.topic.send_lines(0, &(document(1, r#""dom": "1.5""#) + &document(2, "")));
+    scene.run("load");
+    scene.db.sql("SELECT gpss.remove_job('load')");
+    submit(&scene, &MAPPING.replace("(doc->>'dom')::int", "(doc->>'dom')::numeric"));
+    assert_eq!(scene.db.sql("SELECT * FROM gpss.retry_errors('load')"), "1|0");
+    assert_eq!(scene.db.sql("SELECT id, dom FROM target ORDER BY id"), "1|2\n2|");
+}
+
+#[test]
+fn who_retries_for_another_lends_him_no_rights() {
+    let scene = Scene::new(1);
+    scene.server();
+    scene.table("source", "doc json OPTIONS (source 'value')", "format 'json'");
+    let (role, stranger) =
+        (format!("loader_{}", scene.db.name), format!("stranger_{}", scene.db.name));
+    scene.db.sql(&format!(
+        "CREATE ROLE {role} LOGIN; CREATE ROLE {stranger};
+         CREATE TABLE secret (n int);
+         GRANT SELECT ON source TO {role};
+         GRANT USAGE ON FOREIGN SERVER kafka TO {role};
+         GRANT CREATE ON SCHEMA public TO {role};
+         SET ROLE {role};
+         CREATE TABLE mine (n int CHECK (n > 0), who text);
+         CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             NEW.who := current_user;
+             BEGIN
+                 EXECUTE 'RESET ROLE'; INSERT INTO public.secret VALUES (1);
+             EXCEPTION WHEN OTHERS THEN NEW.who := NEW.who || ' ' || SQLSTATE; END;
+             PERFORM set_config('gpss.batch_size', '64', false);
+             RETURN NEW;
+         EXCEPTION WHEN OTHERS THEN RETURN NEW;
+         END $$;
+         CREATE TRIGGER spy BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION spy();
+         SELECT FROM gpss.submit_job('load', 'source'::regclass, 'mine'::regclass,
+             mapping => '{{\"n\": \"(doc->>''n'')::int\"}}')",
+    ));
+    scene.topic.send_numbers(0..1);
+    scene.run("load");
+    scene.db.sql("ALTER TABLE mine DROP CONSTRAINT mine_n_check");
+    assert_eq!(scene.db.sql("SELECT * FROM gpss.retry_errors('load')"), "1|0");
+    assert_eq!(scene.db.sql("SELECT count(*) FROM secret"), "0");
+    let who = scene.db.sql("SELECT who FROM mine");
+    assert!(who.starts_with(&role), "{who}");
+    // And not who is no member of the role.
+    for call in ["gpss.retry_errors('load')", "gpss.purge_errors('load')"] {
+        let error = scene.db.error(&format!("SET ROLE {stranger}; SELECT * FROM {call}"));
+        assert!(error.contains("must be owner of job"), "{error}");
+    }
+    scene.db.sql(&format!(
+        "SELECT gpss.remove_job('load'); DROP OWNED BY {role}; DROP ROLE {role}, {stranger}"
+    ));
+}
+
+#[test]
+fn rejected_messages_are_purged_on_demand() {
+    let scene = scene_with_target();
+    scene.topic.send_lines(0, &"no json\n".repeat(6));
+    scene.run("load");
+    let number = |sql: &str| scene.db.number(sql);
+    assert_eq!(number("SELECT gpss.purge_errors('load', older_than => '1 hour')"), 0);
+    assert_eq!(number("SELECT gpss.purge_errors('load', status => 'retried')"), 0);
+    let two = "SELECT gpss.purge_errors('load', ids =>
+        ARRAY(SELECT id FROM gpss.errors ORDER BY id LIMIT 2))";
+    assert_eq!(number(two), 2);
+    assert_eq!(number("SELECT count(*) FROM gpss.errors"), 4);
+    let error = scene.db.error("SELECT gpss.purge_errors('load', status => 'old')");
+    assert!(error.contains("new, retried, discarded"), "{error}");
+    let error = scene.db.error("SELECT gpss.purge_errors('lod')");
+    assert!(error.contains("job \"lod\" does not exist"), "{error}");
+    scene.db.sql("SELECT gpss.remove_job('load')");
+    assert_eq!(number("SELECT gpss.purge_errors('load')"), 4);
+}
+
+#[test]
+fn old_and_large_rejected_messages_are_purged_by_the_settings() {
+    let scene = scene_with_target();
+    let bad = |n: u32| format!("no json {n} {}\n", "x".repeat(10_000));
+    scene.topic.send_lines(0, &(0..10).map(bad).collect::<String>());
+    scene.run("load");
+    scene.db.sql(
+        "UPDATE gpss.error SET occurred_at = now() - interval '2 days' WHERE \"offset\" < 3;
+         ALTER SYSTEM SET gpss.error_retention = '1d';
+         ALTER SYSTEM SET gpss.error_size = '41kB';
+         SELECT pg_reload_conf()",
+    );
+    // A scheduler purges when it begins.
+    scene.db.sql("SELECT gpss.start_job('load')");
+    let shown = || {
+        let rows = "SELECT \"offset\", status, payload IS NULL FROM gpss.errors ORDER BY id";
+        scene.db.sql(rows).replace('\n', " ")
+    };
+    eventually("a purge", 20, || !shown().starts_with('0'));
+    let expected = "3|discarded|t 4|discarded|t 5|discarded|t 6|new|f 7|new|f 8|new|f 9|new|f";
+    scene.db.sql("ALTER SYSTEM RESET ALL; SELECT pg_reload_conf()");
+    assert_eq!(shown(), expected);
+}
