@@ -166,8 +166,9 @@ impl ForeignSource for KafkaScan {
             };
             let (Some(index), Some(rows)) = (found, rows) else { return Ok(false) };
             let Some(row) = rows.row(index) else { return Ok(false) };
+            self.current = (index, row.records());
             match row.verdict {
-                Verdict::Good => self.current = (index, row.records()),
+                Verdict::Good => {}
                 // The worker records it with the batch.
                 Verdict::Bad(_) if in_batch => {}
                 Verdict::Bad(_) if self.wants_errors => {
@@ -175,10 +176,21 @@ impl ForeignSource for KafkaScan {
                     return Ok(true);
                 }
                 Verdict::Bad(reason) => {
-                    return Err(unparsable(self.shape.topic(), row, rows, reason));
+                    return Err(unparsable(rows, reason));
                 }
             }
         }
+    }
+
+    fn tells_place(&self) -> bool {
+        // A worker knows which message its statement took last.
+        matches!(self.rows, From::Topic(_))
+    }
+
+    fn place(&self) -> Option<String> {
+        let From::Topic(scan) = &self.rows else { return None };
+        let row = scan.block()?.row(self.current.0)?;
+        Some(place(self.shape.topic(), row))
     }
 
     fn rescan(&mut self, new_bounds: bool) -> Result<()> {
@@ -287,14 +299,13 @@ impl BatchScan {
     }
 }
 
-fn unparsable(topic: &str, row: &Row, rows: &Rows, reason: Span) -> Error {
-    Error::new(SqlState::INVALID_TEXT, rows.text_of(reason))
-        .detail(format!(
-            "Message at topic \"{topic}\", partition {}, offset {}.",
-            row.partition, row.offset
-        ))
-        .hint(
-            "Add a column with OPTIONS (source 'error') to the foreign table to see messages that \
-             do not parse as rows, or exclude the message by its offset.",
-        )
+fn unparsable(rows: &Rows, reason: Span) -> Error {
+    Error::new(SqlState::INVALID_TEXT, rows.text_of(reason)).hint(
+        "Add a column with OPTIONS (source 'error') to the foreign table to see messages that \
+         do not parse as rows, or exclude the message by its offset.",
+    )
+}
+
+fn place(topic: &str, row: &Row) -> String {
+    format!("Message at topic \"{topic}\", partition {}, offset {}.", row.partition, row.offset)
 }

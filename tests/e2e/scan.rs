@@ -547,3 +547,22 @@ fn many_scans_in_a_session_leave_no_thread_no_file_and_no_memory_behind() {
         FROM used()";
     assert_eq!(scene.db.sql(script).trim(), "t|t|t");
 }
+
+#[test]
+fn an_error_of_a_conversion_tells_the_message() {
+    let scene = Scene::new(1);
+    scene.server();
+    scene.table("source", "doc json OPTIONS (source 'value'), n int", "format 'json'");
+    scene.topic.send_lines(0, "{\"n\": 1}\n{\"n\": \"x\"}\n");
+    for query in
+        ["SELECT n FROM source", "SELECT (doc->>'n')::int FROM source WHERE doc IS NOT NULL"]
+    {
+        let error = scene.db.error(query);
+        assert!(error.contains("invalid input syntax for type integer: \"x\""), "{error}");
+        let place = format!("Message at topic \"{}\", partition 0, offset 1.", scene.topic.name);
+        assert!(error.contains(&place), "{error}");
+    }
+    // And nothing else does.
+    let error = scene.db.error("SELECT count(*) FROM source; SELECT 1/0");
+    assert!(!error.contains("Message at"), "{error}");
+}

@@ -95,6 +95,12 @@ pub trait ForeignSource: Sized + 'static {
     /// Fills the next row; false at the end. `bounds` are evaluated before the first call.
     fn next(&mut self, bounds: &[Bound], row: &mut RowWriter<'_>) -> Result<bool, Error>;
 
+    /// Are errors of a row's data to be told with its place?
+    fn tells_place(&self) -> bool;
+
+    /// The message that the row is made of, as a sentence.
+    fn place(&self) -> Option<String>;
+
     /// The same rows again; with `new_bounds`, whatever the bounds now say.
     fn rescan(&mut self, new_bounds: bool) -> Result<(), Error>;
 

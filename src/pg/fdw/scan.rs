@@ -4,7 +4,7 @@
 use super::plan::{JsonCall, Private, RangeClause, ScanColumn};
 use super::table::{Column, Table};
 use super::{ForeignSource, RangeOp};
-use crate::error::Result;
+use crate::error::{Class, Error, Result};
 use crate::model::rows::{Rows, Span};
 use crate::pg::datum::{ColumnType, Inputs};
 use crate::pg::{caught, compat, datum, mcx, slot};
@@ -62,6 +62,7 @@ impl Bound {
 struct State<S> {
     /// None once the scan has ended, so that it does not keep its connection.
     source: Option<S>,
+    tells_place: bool,
     ranges: Vec<RangeClause>,
     range_exprs: *mut pg_sys::List,
     bounds: Option<Vec<Bound>>,
@@ -146,6 +147,7 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
             .map(|i| compat::attribute_type(descriptor, i))
             .collect();
         let state = State {
+            tells_place: source.tells_place(),
             source: Some(source),
             ranges: private.ranges,
             range_exprs,
@@ -179,18 +181,36 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
             &mut state.columns,
         );
         let Some(source) = &mut state.source else { return slot };
-        match source.next(state.bounds.as_deref().unwrap_or(&[]), &mut row) {
-            Ok(true) => {
+        let mut fill = || {
+            let found = source.next(state.bounds.as_deref().unwrap_or(&[]), &mut row)?;
+            if found {
                 slot::store_virtual(slot);
                 if !row.columns.late.is_empty() && passes(node, slot) {
-                    row.set_late().unwrap_or_else(|e| caught::raise(e));
+                    row.set_late()?;
                 }
             }
-            Ok(false) => {}
-            Err(e) => caught::raise(e),
-        }
+            Ok(())
+        };
+        // pgrx drops the CONTEXT of errors, hence the DETAIL.
+        let filled = match state.tells_place {
+            true => caught::caught(fill).map_err(|error| in_place(error, source.place())),
+            false => fill(),
+        };
+        filled.unwrap_or_else(|e| caught::raise(e));
         slot
     }
+}
+
+fn in_place(mut error: Error, place: Option<String>) -> Error {
+    if error.class() == Class::Data
+        && let Some(place) = place
+    {
+        error.detail = Some(match error.detail {
+            Some(detail) if detail != place => format!("{detail} {place}"),
+            _ => place,
+        });
+    }
+    error
 }
 
 /// Do the scan's conditions let the row pass? (ExecQual; the executor will ask again.)
