@@ -17,16 +17,35 @@ impl Cluster {
         // The tests kill processes, not the machine: nothing would need an fsync.
         let args = [&[name, "up", "fsync=off"], options].concat();
         script("cluster", &args);
-        let environment = script("cluster", &[name, "env"])
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
-        Cluster { name, environment }
+        Cluster { name, environment: environment(name) }
     }
 
     pub fn start(&self) {
         script("cluster", &[self.name, "start"]);
+    }
+
+    /// A shutdown: fast, immediate or smart.
+    pub fn stop(&self, mode: &str) {
+        script("cluster", &[self.name, "stop", mode]);
+    }
+
+    /// A standby of this server, in the cluster of that name, that has all that is committed here.
+    pub fn standby(&self, name: &'static str) -> Self {
+        script("cluster", &[name, "standby", self.name]);
+        Cluster { name, environment: environment(name) }
+    }
+
+    pub fn promote(&self) {
+        script("cluster", &[self.name, "promote"]);
+    }
+
+    pub fn destroy(&self) {
+        script("cluster", &[self.name, "destroy"]);
+    }
+
+    /// The database of that name, which is there already.
+    pub fn existing_database(&self, name: &str) -> Database {
+        Database { cluster: self.clone(), name: name.to_string() }
     }
 
     /// A fast shutdown and a start.
@@ -74,6 +93,14 @@ impl Cluster {
         command.envs(self.environment.iter().cloned()).args(args);
         command
     }
+}
+
+fn environment(cluster: &str) -> Vec<(String, String)> {
+    script("cluster", &[cluster, "env"])
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
 }
 
 /// A database; dropped, with whatever still runs in it, when the test ends.
@@ -130,6 +157,12 @@ impl Database {
         stderr(&output)
     }
 
+    /// How many lines of the server's log have this text.
+    pub fn log_lines(&self, text: &str) -> usize {
+        let log = "SELECT pg_read_file(current_setting('data_directory') || '/../log')";
+        self.sql(log).lines().filter(|line| line.contains(text)).count()
+    }
+
     /// pg_dump of this database, restored into a new one.
     pub fn dump_and_restore(&self) -> Database {
         let dump = std::env::temp_dir().join(unique("gpss_dump"));
@@ -145,7 +178,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let dropped = self.cluster.program("dropdb", &["--force", &self.name]).output();
+        let dropped =
+            self.cluster.program("dropdb", &["--force", "--if-exists", &self.name]).output();
         // A test that fails may have left the server down: its own message is the one to see.
         if !std::thread::panicking() {
             let output = dropped.expect("dropdb");

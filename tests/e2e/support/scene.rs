@@ -29,6 +29,11 @@ impl Scene {
         Self::on("e2e-plain", &["--no-preload"], partitions)
     }
 
+    /// In a server that has five worker processes for everybody.
+    pub fn with_few_workers(partitions: u32) -> Self {
+        Self::on("e2e-few", &["max_worker_processes=5"], partitions)
+    }
+
     fn on(cluster: &'static str, options: &[&str], partitions: u32) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = Cluster::up(cluster, options);
