@@ -85,7 +85,9 @@ CREATE TABLE gpss.run (
     id bigint GENERATED ALWAYS AS IDENTITY,
     quit_at_eof boolean NOT NULL,
     reset jsonb,
-    requested_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Tells a run of this server from one of an earlier server, or of the primary it was a standby of.
+    server_start timestamptz NOT NULL DEFAULT pg_postmaster_start_time()
 );
 
 CREATE TABLE gpss.status (

@@ -62,9 +62,10 @@ CROSS JOIN LATERAL (
     FROM jsonb_array_elements(j.spec->'outputs') WITH ORDINALITY AS o (output, n)
 ) t
 LEFT JOIN gpss.status s ON s.job_id = j.id
--- A run from before the server's last start that no scheduler has taken up.
+-- A run from before the server's last start that no scheduler has taken up; none on a standby.
 LEFT JOIN LATERAL (
-    SELECT run.requested_at < pg_postmaster_start_time()
+    SELECT run.server_start <> pg_postmaster_start_time()
+           AND NOT pg_is_in_recovery()
            AND NOT EXISTS (SELECT FROM pg_locks l
                            WHERE l.locktype = 'advisory' AND l.granted
                              AND l.classid = 1 AND l.objid = 1 AND l.objsubid = 26480

@@ -12,6 +12,7 @@ mod e2e {
     mod errors;
     mod formats;
     mod jobs;
+    mod life;
     mod lifecycle;
     mod real_example;
     mod registries;

@@ -9,7 +9,7 @@ use crate::model::state::Status;
 use crate::pg::lock::{self, Mode};
 use crate::pg::spi::UnixMicros;
 use crate::pg::tx::Tx;
-use crate::pg::{acl, bgworker, caught, latch, signals};
+use crate::pg::{acl, bgworker, caught, latch, signals, xact};
 use pgrx::JsonB;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
@@ -51,7 +51,7 @@ pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Resu
     let tx = Tx::current();
     let job = jobs::lock(&tx, name)?.ok_or_else(|| unknown_job(name))?;
     check_owner(&job)?;
-    check_can_run(&job)?;
+    job.check_can_run()?;
     if state(&tx, &job)?.is_active() {
         return Err(Error::new(
             SqlState::NOT_IN_PREREQUISITE_STATE,
@@ -62,7 +62,7 @@ pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Resu
     runs::delete_any(&tx, job.id)?;
     runs::insert(&tx, job.id, quit_at_eof, reset.as_ref())?;
     runs::set_status(&tx, job.id, Status::Running, None, None)?;
-    start_scheduler_once()?;
+    have_it_scheduled(&tx)?;
     if !bgworker::was_preloaded() {
         caught::report(
             caught::Level::Notice,
@@ -78,6 +78,8 @@ pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Resu
 
 /// The transaction in which this session last started a job.
 static STARTED_FOR: AtomicU32 = AtomicU32::new(0);
+/// The transaction in which it last started a scheduler.
+static SCHEDULER_FOR: AtomicU32 = AtomicU32::new(0);
 
 fn started_here() -> bool {
     let xid = STARTED_FOR.load(Ordering::Relaxed);
@@ -85,28 +87,28 @@ fn started_here() -> bool {
     xid != 0 && xid == bgworker::current_xid()
 }
 
-/// A scheduler that waits for the end of this transaction before it looks: one is enough for all
-/// that the transaction starts.
-fn start_scheduler_once() -> Result<()> {
+/// Has the database's scheduler look when this transaction commits, or starts one that waits for it:
+/// one is enough for all that the transaction starts.
+fn have_it_scheduled(tx: &Tx) -> Result<()> {
+    // From here to the end of the transaction, or of a savepoint, a scheduler that is there stays.
+    lock::lock(tx, locks::STARTING, Mode::Share);
+    let schedulers = lock::holders(tx, locks::SCHEDULER)?;
     let xid = bgworker::current_xid();
-    if STARTED_FOR.swap(xid, Ordering::Relaxed) == xid {
-        return Ok(());
+    if !schedulers.is_empty() {
+        xact::wake_at_commit(tx, schedulers);
+    } else if SCHEDULER_FOR.load(Ordering::Relaxed) != xid {
+        processes::start_scheduler(bgworker::my_database(), Some(xid))?;
+        SCHEDULER_FOR.store(xid, Ordering::Relaxed);
     }
-    processes::start_scheduler(bgworker::my_database(), Some(xid)).map(drop).inspect_err(|_| {
-        STARTED_FOR.store(0, Ordering::Relaxed);
-    })
-}
-
-fn check_can_run(job: &Job) -> Result<()> {
-    if acl::can_login(job.owner) {
-        return Ok(());
+    if STARTED_FOR.swap(xid, Ordering::Relaxed) != xid {
+        let error = Error::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "cannot PREPARE a transaction that has started a job",
+        );
+        let hint = "Commit it, or start the job in a transaction of its own.";
+        xact::refuse_prepare(tx, error.hint(hint));
     }
-    Err(Error::new(
-        SqlState::NOT_IN_PREREQUISITE_STATE,
-        format!("the owner of job \"{}\" cannot log in", job.name),
-    )
-    .detail("A job's worker connects to the database as its owner.")
-    .hint("ALTER ROLE … LOGIN."))
+    Ok(())
 }
 
 /// Running or not is decided by the run's row, the rest by the last status. A run from before the
@@ -114,7 +116,7 @@ fn check_can_run(job: &Job) -> Result<()> {
 pub(super) fn state(tx: &Tx, job: &Job) -> Result<Status> {
     let last = runs::status(tx, job.id)?;
     let forgotten =
-        runs::before_server_start(tx, job.id)? && lock::holders(tx, locks::SCHEDULER)?.is_empty();
+        runs::of_an_earlier_server(tx, job.id)? && lock::holders(tx, locks::SCHEDULER)?.is_empty();
     Ok(match runs::find(tx, job.id)? {
         Some(_) if forgotten => Status::Stopped,
         Some(_) => last.filter(|s| s.is_active()).unwrap_or(Status::Running),

@@ -3,6 +3,7 @@
 use super::{exec, one, run, select, select_latest};
 use crate::error::{Error, Result, SqlState};
 use crate::model::job::JobSpec;
+use crate::pg::acl;
 use crate::pg::spi::{Arg, Row};
 use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
@@ -25,6 +26,36 @@ impl Job {
         tx.set_local(c"search_path", &path);
         // The check of the expressions' quotes (model::fragment) takes this for granted.
         tx.set_local(c"standard_conforming_strings", c"on");
+    }
+
+    /// Has the job an owner? No object of the database depends on him by it, so he can be dropped.
+    pub fn check_owner_exists(&self) -> Result<()> {
+        if acl::role_exists(self.owner) {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::UNDEFINED_OBJECT,
+            format!("the owner of job \"{}\" does not exist", self.name),
+        )
+        .detail("A job's worker connects to the database as its owner.")
+        .hint(
+            "Note next_offset in gpss.progress, remove the job, submit it as another role, and start \
+             it there: gpss.start_job(…, reset => '{\"0\": 1234}').",
+        ))
+    }
+
+    /// May a worker of the job be started?
+    pub fn check_can_run(&self) -> Result<()> {
+        self.check_owner_exists()?;
+        if acl::can_login(self.owner) {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::NOT_IN_PREREQUISITE_STATE,
+            format!("the owner of job \"{}\" cannot log in", self.name),
+        )
+        .detail("A job's worker connects to the database as its owner.")
+        .hint("ALTER ROLE … LOGIN."))
     }
 }
 

@@ -9,6 +9,10 @@ pub const SCHEDULER: Tag = Tag { class: 1, id: 1 };
 /// of its transaction, so that no scheduler begins meanwhile.
 pub const GATE: Tag = Tag { class: 3, id: 1 };
 
+/// Shared by `start_job` to the end of its transaction; a scheduler leaves only when it gets this
+/// exclusively, and so never misses a start that has counted on it.
+pub const STARTING: Tag = Tag { class: 3, id: 2 };
+
 /// The class of `job`.
 pub const JOBS: u32 = 2;
 

@@ -69,10 +69,12 @@ pub fn has_begun(tx: &Tx, job_id: i64, run_id: i64) -> Result<bool> {
     one(select_latest(tx, sql, &ids, |row| row.get(1))?)
 }
 
-/// Was the job's run asked for before the server was last started?
-pub fn before_server_start(tx: &Tx, job_id: i64) -> Result<bool> {
+/// Was the job's run asked for before the server was last started, or of the server that this one is
+/// a copy of? A standby's server is the primary.
+pub fn of_an_earlier_server(tx: &Tx, job_id: i64) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM gpss.run WHERE job_id = $1
-               AND requested_at < pg_catalog.pg_postmaster_start_time())";
+               AND server_start <> pg_catalog.pg_postmaster_start_time()
+               AND NOT pg_catalog.pg_is_in_recovery())";
     one(select(tx, sql, &[Arg::from(job_id)], |row| row.get(1))?)
 }
 

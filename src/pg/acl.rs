@@ -48,6 +48,14 @@ pub fn has_privs_of_predefined(member: Oid, role: Predefined) -> bool {
     has_privs_of(member, role.into())
 }
 
+/// Is there a role of this OID?
+pub fn role_exists(role: Oid) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::AUTHOID as c_int;
+    let nothing = Datum::null();
+    // SAFETY: syscache.c: a role's key is its OID; unused keys are null.
+    unsafe { pg_sys::SearchSysCacheExists(cache, Datum::from(role), nothing, nothing, nothing) }
+}
+
 /// May the role open a session of its own (LOGIN)? False for one that does not exist.
 pub fn can_login(role: Oid) -> bool {
     // SAFETY: syscache.c: the tuple is valid until released.

@@ -1,6 +1,6 @@
 //! Background workers: registering, watching and ending them, and what they do first (bgworker.c).
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::error::{Error, Result, SqlState};
 use crate::pg::tx::Tx;
-use crate::pg::{compat, latch, signals};
+use crate::pg::{caught, compat, exit, latch, signals};
 
 /// What the server does when a worker has ended with another code than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,6 +273,30 @@ pub fn connect(database: Oid, role: Option<Oid>) {
     unsafe {
         let flags = compat::CONNECT_FLAGS;
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database, role, flags);
+    }
+}
+
+/// As `connect`, as the superuser of initdb. When the database has been dropped, the postmaster
+/// forgets this worker; after any other failure it starts it again, as `Restart` says.
+pub fn connect_while_it_exists(database: Oid) {
+    exit::leave_without_atexit();
+    // SAFETY: elog.h: the frame is taken off below; a FATAL does not return, and its frames stay.
+    let previous = unsafe { pg_sys::error_context_stack };
+    let mut frame = pg_sys::ErrorContextCallback {
+        previous,
+        callback: Some(notice_missing_database),
+        arg: ptr::null_mut(),
+    };
+    // SAFETY: as above.
+    unsafe { pg_sys::error_context_stack = &raw mut frame };
+    connect(database, None);
+    // SAFETY: as above.
+    unsafe { pg_sys::error_context_stack = previous };
+}
+
+unsafe extern "C-unwind" fn notice_missing_database(_arg: *mut c_void) {
+    if caught::sqlstate_being_reported() == SqlState::UNDEFINED_DATABASE {
+        exit::be_forgotten();
     }
 }
 

@@ -174,6 +174,12 @@ impl Level {
     }
 }
 
+/// For error context callbacks only.
+pub(super) fn sqlstate_being_reported() -> SqlState {
+    // SAFETY: elog.h: geterrcode may be called in an error context callback, and only there.
+    unpack(unsafe { geterrcode() })
+}
+
 unsafe extern "C-unwind" fn note(_arg: *mut c_void) {
     // SAFETY: elog.h: geterrcode may be called in an error context callback, and only there.
     let packed = unsafe { geterrcode() };

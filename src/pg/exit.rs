@@ -17,6 +17,14 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use pgrx::pg_sys::{self, Datum};
 
 static EXIT_CODE: AtomicI32 = AtomicI32::new(0);
+static FORGOTTEN: AtomicBool = AtomicBool::new(false);
+
+/// This background worker is not to be started again, however it ends: the postmaster forgets a
+/// worker that leaves with code 0 (bgworker.c). Needs `leave_without_atexit`. May be called while an
+/// error is being reported.
+pub fn be_forgotten() {
+    FORGOTTEN.store(true, Ordering::Relaxed);
+}
 
 /// From now on this process ends without running atexit(3) handlers. To be called before the first
 /// thread that may live until the end; again is fine. Never in the postmaster.
@@ -33,7 +41,8 @@ pub fn leave_without_atexit() {
 unsafe extern "C-unwind" fn on_exit(code: c_int, _arg: Datum) {
     // ipc.c passes -1 when some library called exit(3) by itself: then its exit code is to stay.
     if code >= 0 {
-        EXIT_CODE.store(code, Ordering::Relaxed);
+        let forgotten = code == 1 && FORGOTTEN.load(Ordering::Relaxed);
+        EXIT_CODE.store(if forgotten { 0 } else { code }, Ordering::Relaxed);
         // SAFETY: atexit(3): takes a static function. Should it fail, the handlers run after all.
         unsafe { libc::atexit(leave) };
     }

@@ -32,6 +32,11 @@ pub fn try_lock(_tx: &Tx, tag: Tag, mode: Mode) -> bool {
     acquire(tag, mode, Owner::Transaction, Wait::No)
 }
 
+/// Locks until the end of the transaction. Raises: as `SessionLock::acquire`.
+pub fn lock(_tx: &Tx, tag: Tag, mode: Mode) {
+    acquire(tag, mode, Owner::Transaction, Wait::Yes);
+}
+
 /// A lock that outlives transactions: held until dropped or until the process ends.
 ///
 /// `pg_advisory_unlock_all()` and `DISCARD ALL` in this session release it early.

@@ -27,3 +27,4 @@ pub mod spi;
 pub mod subtx;
 pub mod threads;
 pub mod tx;
+pub mod xact;

@@ -30,6 +30,7 @@ pub fn main() {
         }
     };
     for database in databases {
+        let mut told = false;
         loop {
             match processes::start_scheduler(database, None) {
                 Ok(handle) => {
@@ -40,7 +41,10 @@ pub fn main() {
                     break;
                 }
                 Err(error) => {
-                    caught::log(format!("gpss launcher: {error}"));
+                    if !told {
+                        caught::log(format!("gpss launcher: {error}"));
+                        told = true;
+                    }
                     latch::wait(NO_SLOT, None);
                     signals::check_for_interrupts();
                 }

@@ -79,6 +79,7 @@ fn transact(
             tx.set_local(c"synchronous_commit", c"off");
         }
         job.set_search_path(tx);
+        job.check_owner_exists()?;
         let mut shares = count(collected);
         let record = |end_reason, shares: &[Share]| {
             let age = collected.started.elapsed();

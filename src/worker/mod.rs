@@ -4,6 +4,7 @@
 
 pub mod alert;
 mod feed;
+mod hints;
 pub mod launcher;
 mod load;
 pub mod loader;
@@ -17,7 +18,7 @@ use crate::error::Error;
 /// An error as `gpss.jobs.errmsg` shows it.
 fn describe(error: &Error) -> String {
     let mut text = error.to_string();
-    if let Some(hint) = &error.hint {
+    if let Some(hint) = error.hint.as_deref().or_else(|| hints::hint(error.sqlstate)) {
         text.push_str(" HINT: ");
         text.push_str(hint);
     }

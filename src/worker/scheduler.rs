@@ -5,7 +5,7 @@ use super::retention;
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::processes::{self, LoaderArgs};
 use crate::catalog::{locks, runs};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 use crate::model::backoff::Backoff;
 use crate::model::state::Status;
 use crate::pg::bgworker::{self, Extra, Handle};
@@ -18,16 +18,21 @@ use std::time::{Duration, Instant};
 
 /// With loaders missing (a job's row was locked, a start has to wait): look again soon.
 const SOON: Duration = Duration::from_secs(1);
+/// A loader that has ended its run leaves within this.
+const LEAVE: Duration = Duration::from_secs(2);
 /// With everything running: ends of loaders wake the process, this is for the purge.
 const LATER: Duration = Duration::from_secs(300);
 /// A loader that lived this long was healthy: its successor starts at once.
 const HEALTHY: Duration = Duration::from_secs(60);
+/// When no process of max_worker_processes is free: asked again after this, unless a loader of ours
+/// ends before.
+const NO_SLOT: Duration = Duration::from_secs(5);
 
 /// Entry point of the process; `arg` is the transaction to wait for, or 0.
 pub fn main(arg: Datum) {
     signals::install_die();
     let database = Extra::mine().next_oid();
-    bgworker::connect(database, None);
+    bgworker::connect_while_it_exists(database);
     if let Ok(xid) = u32::try_from(arg.value())
         && xid != 0
         && let Err(error) = tx(|tx| {
@@ -37,33 +42,37 @@ pub fn main(arg: Datum) {
     {
         caught::log(format!("gpss scheduler: {error}"));
     }
-    let mut scheduler = Scheduler { slots: HashMap::new(), purged: None };
-    while let Some(lock) = become_the_scheduler() {
-        scheduler.run();
-        drop(lock);
-        // A start that was committed between the last look and now has found the lock taken.
-        if !matches!(tx(something_to_run), Ok(true)) {
-            break;
-        }
-    }
+    let Some(lock) = become_the_scheduler() else { return };
+    let starting = Scheduler::default().run();
+    // In this order: a start waits for the second and then looks whether somebody has the first.
+    drop(lock);
+    drop(starting);
 }
 
 /// None when another scheduler is at work, which is woken, or there is nothing to do.
 fn become_the_scheduler() -> Option<SessionLock> {
     loop {
-        let attempt = tx(|tx| {
+        let starts = tx(|tx| {
             // Waits for a DROP EXTENSION, whose end decides whether there is anything to do.
             drop(SessionLock::acquire(tx, locks::GATE, Mode::Share));
-            if !something_to_run(tx)? {
-                return Ok(Attempt::Leave);
-            }
-            if let Some(lock) = SessionLock::try_acquire(tx, locks::SCHEDULER, Mode::Exclusive) {
-                return Ok(Attempt::Locked(lock));
-            }
-            for pid in lock::holders(tx, locks::SCHEDULER)? {
-                latch::wake(pid);
-            }
-            Ok(Attempt::Leave)
+            // A start may have counted on the scheduler that this one replaces.
+            Ok(!lock::try_lock(tx, locks::STARTING, Mode::Exclusive))
+        });
+        // The second transaction sees what those starts have done that are over.
+        let attempt = starts.and_then(|starts| {
+            tx(|tx| {
+                if !starts && !something_to_run(tx)? {
+                    return Ok(Attempt::Leave);
+                }
+                if let Some(lock) = SessionLock::try_acquire(tx, locks::SCHEDULER, Mode::Exclusive)
+                {
+                    return Ok(Attempt::Locked(lock));
+                }
+                for pid in lock::holders(tx, locks::SCHEDULER)? {
+                    latch::wake(pid);
+                }
+                Ok(Attempt::Leave)
+            })
         });
         match attempt {
             Ok(Attempt::Locked(lock)) => return Some(lock),
@@ -85,10 +94,24 @@ fn something_to_run(tx: &Tx) -> Result<bool> {
     Ok(acl::extension_oid("gpss").is_some() && !runs::wanted(tx)?.is_empty())
 }
 
+/// Nothing shall run, and no transaction has started anything that is to run when it commits: as
+/// long as the lock is held, none will.
+fn nothing_to_come() -> Result<Option<SessionLock>> {
+    let starting = tx(|tx| Ok(SessionLock::try_acquire(tx, locks::STARTING, Mode::Exclusive)))?;
+    Ok(match starting {
+        Some(lock) if !tx(something_to_run)? => Some(lock),
+        _ => None,
+    })
+}
+
 fn wait(timeout: Duration) {
     activity::idle("gpss: watching loaders");
     latch::wait(timeout, None);
-    signals::check_for_interrupts();
+    // A cancel by pg_cancel_backend has nothing to cancel here.
+    let _ = caught::caught(|| {
+        signals::check_for_interrupts();
+        Ok(())
+    });
     signals::reload_config_if_asked();
 }
 
@@ -100,28 +123,56 @@ struct Slot {
     /// Not before this.
     due: Instant,
     backoff: Backoff,
+    /// The end of `Scheduler::no_slot` that gpss.status tells of.
+    told: Option<Instant>,
+    /// When the run was seen to have ended.
+    ended: Option<Instant>,
 }
 
+impl Slot {
+    /// Whether the loader of a run that has ended is gone. The one that has ended it leaves by itself;
+    /// those of other slots do not know of it, and are told.
+    fn is_over(&mut self) -> bool {
+        let alive = |handle: &&Handle| handle.status() != bgworker::Status::Stopped;
+        let Some(handle) = self.handle.as_ref().filter(alive) else { return true };
+        let ended = *self.ended.get_or_insert_with(Instant::now);
+        if ended.elapsed() < LEAVE {
+            return false;
+        }
+        handle.terminate();
+        true
+    }
+}
+
+#[derive(Default)]
 struct Scheduler {
     slots: HashMap<(i64, i32), Slot>,
+    /// No process is free for a loader; then the runs that wait are tried again in their order.
+    no_slot: Option<(Instant, Error)>,
     purged: Option<Instant>,
 }
 
 impl Scheduler {
-    /// Until nothing shall run.
-    fn run(&mut self) {
+    /// Until nothing shall run; see `nothing_to_come` for the lock.
+    fn run(&mut self) -> SessionLock {
         loop {
             activity::running("gpss: looking after jobs");
             let settled = match self.look() {
-                Ok(Some(settled)) => settled,
-                Ok(None) => return,
+                Ok(settled) => settled,
                 Err(error) => {
                     caught::log(format!("gpss scheduler: {error}"));
-                    false
+                    Some(false)
                 }
             };
+            if settled.is_none() {
+                match nothing_to_come() {
+                    Ok(Some(lock)) => return lock,
+                    Ok(None) => {}
+                    Err(error) => caught::log(format!("gpss scheduler: {error}")),
+                }
+            }
             self.purge();
-            wait(if settled { LATER } else { SOON });
+            wait(if settled == Some(true) { LATER } else { SOON });
         }
     }
 
@@ -131,11 +182,17 @@ impl Scheduler {
             Some(_) => runs::wanted(tx),
             None => Ok(vec![]),
         })?;
-        self.slots.retain(|(job, _), slot| wanted.contains(&(*job, slot.run_id)));
-        if wanted.is_empty() {
+        let known = self.slots.len();
+        self.slots
+            .retain(|(job, _), slot| wanted.contains(&(*job, slot.run_id)) || !slot.is_over());
+        if self.slots.len() < known {
+            self.no_slot = None;
+        }
+        self.no_slot.take_if(|(until, _)| Instant::now() >= *until);
+        if wanted.is_empty() && self.slots.is_empty() {
             return Ok(None);
         }
-        let mut settled = true;
+        let mut settled = self.slots.values().all(|slot| slot.ended.is_none());
         for (job_id, run_id) in wanted {
             settled &= self.look_after(job_id, run_id)?;
         }
@@ -156,8 +213,16 @@ impl Scheduler {
                 return Ok(false);
             }
             let finished = runs::finished_slots(tx, job_id, run_id)?;
+            let missing: Vec<i32> =
+                vacant.into_iter().filter(|slot| !finished.contains(slot)).collect();
+            if !missing.is_empty()
+                && let Err(error) = job.check_can_run()
+            {
+                end(tx, &job, run_id, &error)?;
+                return Ok(false);
+            }
             let mut settled = true;
-            for slot in vacant.into_iter().filter(|slot| !finished.contains(slot)) {
+            for slot in missing {
                 settled &= self.fill_slot(tx, &job, run_id, slot)?;
             }
             Ok(settled)
@@ -179,6 +244,8 @@ impl Scheduler {
             started: now,
             due: now,
             backoff: Backoff::default(),
+            told: None,
+            ended: None,
         });
         if known.handle.take().is_some() {
             if known.started.elapsed() > HEALTHY {
@@ -193,6 +260,9 @@ impl Scheduler {
         if now < known.due {
             return Ok(false);
         }
+        if let Some((until, error)) = &self.no_slot {
+            return tell_no_slot(tx, job, known, *until, error);
+        }
         let args = LoaderArgs {
             database: bgworker::my_database(),
             owner: job.owner,
@@ -205,7 +275,14 @@ impl Scheduler {
             Ok(handle) => {
                 known.handle = Some(handle);
                 known.started = now;
+                known.told = None;
                 Ok(true)
+            }
+            Err(error) if error.sqlstate == SqlState::INSUFFICIENT_RESOURCES => {
+                let until = now + NO_SLOT;
+                let told = tell_no_slot(tx, job, known, until, &error);
+                self.no_slot = Some((until, error));
+                told
             }
             Err(error) => {
                 let pause = known.backoff.failed(super::jitter());
@@ -234,6 +311,37 @@ impl Scheduler {
 /// wants it.
 fn somebody_has(tx: &Tx, job_id: i64, slot: i32) -> bool {
     SessionLock::try_acquire(tx, locks::slot(job_id, slot), Mode::Exclusive).is_none()
+}
+
+/// Says, once for each try, that a run waits for a process. Returns that it has none.
+fn tell_no_slot(
+    tx: &Tx,
+    job: &Job,
+    slot: &mut Slot,
+    until: Instant,
+    error: &Error,
+) -> Result<bool> {
+    if slot.told != Some(until) {
+        let text = super::describe(error);
+        let pause = ms(until.saturating_duration_since(Instant::now()));
+        runs::set_status(tx, job.id, Status::Retrying, Some(&text), Some(pause))?;
+        if slot.told.is_none() {
+            caught::log(format!("gpss job \"{}\": {text}", job.name));
+        }
+        slot.told = Some(until);
+    }
+    Ok(false)
+}
+
+/// Ends a run that no loader could take up, which would have ended it itself.
+fn end(tx: &Tx, job: &Job, run_id: i64, error: &Error) -> Result<()> {
+    if runs::delete(tx, job.id, run_id)? {
+        let text = super::describe(error);
+        runs::set_status(tx, job.id, Status::Error, Some(&text), None)?;
+        caught::log(format!("gpss job \"{}\" is {}: {text}", job.name, Status::Error.as_str()));
+        processes::alert(job, run_id, Status::Error, Some(bgworker::current_xid()));
+    }
+    Ok(())
 }
 
 fn ms(duration: Duration) -> i64 {
