@@ -5,12 +5,13 @@ PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 MESSAGES ?= 500000
 export PG_CONFIG MESSAGES
 
-.PHONY: help install test bench demo demo-down clean
+.PHONY: help install test torture bench demo demo-down clean
 
 help:
 	@echo 'make demo        load a topic into a table on a private server and broker; leaves both running'
 	@echo 'make demo-down   stop them'
 	@echo 'make test        install what is missing, lint, run every test'
+	@echo 'make torture     30 minutes and at least 300 faults under a running job; `make test` has a short run'
 	@echo 'make bench       measure speed, latency and memory beside COPY, kcat and other products'
 	@echo 'make install     install the release build into the PostgreSQL of PG_CONFIG'
 	@echo 'make clean       stop the private servers and remove build/ and target/'
@@ -22,6 +23,10 @@ install:
 test:
 	@pg_test/prepare
 	@pg_test/run-tests
+
+torture:
+	@pg_test/prepare
+	@pg_test/torture
 
 bench:
 	@pg_test/prepare

@@ -72,6 +72,14 @@ impl Topic {
         &self.broker.address
     }
 
+    /// The offset behind a partition's last message.
+    pub fn end(&self, partition: i64) -> i64 {
+        let place = format!("{}:{partition}:-1", self.name);
+        let answer = succeed(Command::new("kcat").args(["-Q", "-b", self.brokers(), "-t", &place]));
+        let offset = answer.rsplit(' ').next().and_then(|offset| offset.parse().ok());
+        offset.unwrap_or_else(|| panic!("no offset: {answer:?}"))
+    }
+
     fn producer(&self, partition: u32) -> Command {
         let mut kcat = Command::new("kcat");
         kcat.args(["-P", "-b", &self.broker.address, "-t", &self.name]);

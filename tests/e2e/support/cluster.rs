@@ -2,6 +2,7 @@
 
 use super::{script, stderr, succeed, unique};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 #[derive(Clone)]
@@ -53,9 +54,25 @@ impl Cluster {
         script("cluster", &[self.name, "restart"]);
     }
 
+    /// `smart`, `fast` or `immediate`.
+    pub fn stop(&self, mode: &str) {
+        script("cluster", &[self.name, "stop", mode]);
+    }
+
     /// SIGKILL to the postmaster; returns when all its children have ended.
     pub fn kill(&self) {
         script("cluster", &[self.name, "kill"]);
+    }
+
+    /// SIGKILL to the postmaster and to all its children.
+    pub fn kill_whole(&self) {
+        script("cluster", &[self.name, "kill", "whole"]);
+    }
+
+    /// The working directory of all processes of the server.
+    pub fn data(&self) -> PathBuf {
+        let host = self.environment.iter().find(|(name, _)| name == "PGHOST");
+        PathBuf::from(&host.expect("a PGHOST").1).join("data")
     }
 
     /// A new database of a name of its own, without the extension.

@@ -2,6 +2,8 @@
 //! its own, and a `Registry` where a test asks for it. The scripts in `pg_test/` do the work; tests
 //! take turns, since some of them kill what they share.
 
+#![allow(dead_code, unused_imports)] // two suites stand on it, each on a part
+
 mod broker;
 mod cluster;
 pub mod encode;
@@ -59,5 +61,10 @@ pub fn eventually(what: &str, seconds: u64, mut condition: impl FnMut() -> bool)
 
 /// SIGKILL.
 pub fn kill_hard(pid: i64) {
-    succeed(Command::new("kill").args(["-KILL", &pid.to_string()]));
+    signal(pid, "KILL");
+}
+
+/// A signal by its name without `SIG`.
+pub fn signal(pid: i64, name: &str) {
+    succeed(Command::new("kill").args(["-s", name, &pid.to_string()]));
 }
