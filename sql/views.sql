@@ -62,9 +62,11 @@ CROSS JOIN LATERAL (
     FROM jsonb_array_elements(j.spec->'outputs') WITH ORDINALITY AS o (output, n)
 ) t
 LEFT JOIN gpss.status s ON s.job_id = j.id
--- A run from before the server's last start that no scheduler has taken up; none on a standby.
+-- Without preload: a run from before the server's last start that no scheduler has taken up; none on a
+-- standby.
 LEFT JOIN LATERAL (
-    SELECT run.server_start <> pg_postmaster_start_time()
+    SELECT NOT gpss.preloaded()
+           AND run.server_start <> pg_postmaster_start_time()
            AND NOT pg_is_in_recovery()
            AND NOT EXISTS (SELECT FROM pg_locks l
                            WHERE l.locktype = 'advisory' AND l.granted
@@ -168,6 +170,8 @@ COMMENT ON FUNCTION gpss.retry_errors(text, bigint[]) IS
     'loads rejected messages of a job through its mapping as it is today, in this transaction; all new ones, or those of ids';
 COMMENT ON FUNCTION gpss.purge_errors(text, bigint[], text, interval) IS
     'deletes rejected messages of a job: all, or those of ids, of a status, older than an interval; their number';
+COMMENT ON FUNCTION gpss.preloaded() IS
+    'is gpss in shared_preload_libraries, so that jobs start again by themselves after a restart of the server?';
 COMMENT ON FUNCTION gpss.fdw_handler() IS 'handler of the foreign data wrapper gpss';
 COMMENT ON FUNCTION gpss.fdw_validator(text[], oid) IS 'validator of the foreign data wrapper gpss';
 COMMENT ON FUNCTION gpss.before_drop_extension() IS

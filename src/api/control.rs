@@ -76,6 +76,12 @@ pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Resu
     Ok(())
 }
 
+/// For the view gpss.jobs: do jobs start again by themselves after a restart of the server?
+#[pg_extern(schema = "gpss", name = "preloaded", stable, parallel_safe)]
+fn preloaded() -> bool {
+    bgworker::was_preloaded()
+}
+
 /// The transaction in which this session last started a job.
 static STARTED_FOR: AtomicU32 = AtomicU32::new(0);
 /// The transaction in which it last started a scheduler.
@@ -111,12 +117,14 @@ fn have_it_scheduled(tx: &Tx) -> Result<()> {
     Ok(())
 }
 
-/// Running or not is decided by the run's row, the rest by the last status. A run from before the
-/// server's last start, without a scheduler to take it up (no preload), is over.
+/// Running or not is decided by the run's row, the rest by the last status. Without preload, a run
+/// from before the server's last start that no scheduler has taken up is over. With preload, a
+/// scheduler that is not there is about to come.
 pub(super) fn state(tx: &Tx, job: &Job) -> Result<Status> {
     let last = runs::status(tx, job.id)?;
-    let forgotten =
-        runs::of_an_earlier_server(tx, job.id)? && lock::holders(tx, locks::SCHEDULER)?.is_empty();
+    let forgotten = !bgworker::was_preloaded()
+        && runs::of_an_earlier_server(tx, job.id)?
+        && lock::holders(tx, locks::SCHEDULER)?.is_empty();
     Ok(match runs::find(tx, job.id)? {
         Some(_) if forgotten => Status::Stopped,
         Some(_) => last.filter(|s| s.is_active()).unwrap_or(Status::Running),

@@ -75,6 +75,29 @@ fn without_preload_a_job_runs_and_a_notice_says_that_it_will_not_come_back() {
 }
 
 #[test]
+fn a_job_whose_scheduler_died_runs_and_is_not_called_stopped() {
+    let scene = Scene::new(1);
+    scene.topic.send_numbers(0..10);
+    scene.submit(100);
+    scene.start();
+    scene.expect_exactly(0..10);
+    // Only now can the run be from before the server's last start.
+    scene.cluster.restart();
+    eventually("the job is back", 60, || !scene.workers().is_empty());
+    let gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                AND backend_type = 'gpss scheduler'";
+    let said = scene.db.sql(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+         WHERE datname = current_database() AND backend_type = 'gpss scheduler';
+         SELECT status FROM gpss.jobs; SELECT gpss.wait_job('numbers', '100 ms')",
+    );
+    assert_eq!(said, "t\nJOB_RUNNING\nJOB_RUNNING");
+    eventually("another scheduler comes", 30, || scene.db.number(gone) == 1);
+    let refused = scene.db.error("SELECT gpss.start_job('numbers')");
+    assert!(refused.contains("already running"), "{refused}");
+}
+
+#[test]
 fn jobs_of_two_databases_both_come_back_after_a_restart() {
     let scene = Scene::new(1);
     let other = scene.cluster.database();
