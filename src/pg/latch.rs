@@ -49,6 +49,12 @@ pub fn wait(timeout: Duration, event: Option<&EventFd>) -> Woken {
     woken
 }
 
+/// Is there a server process `pid`?
+pub fn is_alive(pid: i32) -> bool {
+    // SAFETY: procarray.c: looks under its lock; the pointer is compared and not followed.
+    unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
+}
+
 /// Sets the latch of the server process `pid`; false when there is none with that pid.
 pub fn wake(pid: i32) -> bool {
     // SAFETY: procarray.c: the entry lies in shared memory for the life of the server; were the

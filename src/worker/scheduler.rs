@@ -79,7 +79,7 @@ fn become_the_scheduler() -> Option<SessionLock> {
             Ok(Attempt::Leave) => return None,
             Err(error) => {
                 caught::log(format!("gpss scheduler: {error}"));
-                wait(SOON);
+                wait(SOON, &[]);
             }
         }
     }
@@ -104,15 +104,24 @@ fn nothing_to_come() -> Result<Option<SessionLock>> {
     })
 }
 
-fn wait(timeout: Duration) {
+/// Until somebody wakes the process, one of `watched` has ended, or the time is over.
+fn wait(timeout: Duration, watched: &[i32]) {
     activity::idle("gpss: watching loaders");
-    latch::wait(timeout, None);
-    // A cancel by pg_cancel_backend has nothing to cancel here.
-    let _ = caught::caught(|| {
-        signals::check_for_interrupts();
-        Ok(())
-    });
-    signals::reload_config_if_asked();
+    let until = Instant::now() + timeout;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let woken = latch::wait(if watched.is_empty() { left } else { left.min(SOON) }, None);
+        // A cancel by pg_cancel_backend has nothing to cancel here.
+        let _ = caught::caught(|| {
+            signals::check_for_interrupts();
+            Ok(())
+        });
+        signals::reload_config_if_asked();
+        let ended = watched.iter().any(|pid| !latch::is_alive(*pid));
+        if woken.by_latch || ended || Instant::now() >= until {
+            return;
+        }
+    }
 }
 
 /// What the scheduler knows of a slot.
@@ -149,6 +158,8 @@ struct Scheduler {
     slots: HashMap<(i64, i32), Slot>,
     /// No process is free for a loader; then the runs that wait are tried again in their order.
     no_slot: Option<(Instant, Error)>,
+    /// Loaders that an earlier scheduler has started, as of the last look: their ends wake nobody.
+    inherited: Vec<i32>,
     purged: Option<Instant>,
 }
 
@@ -172,7 +183,7 @@ impl Scheduler {
                 }
             }
             self.purge();
-            wait(if settled == Some(true) { LATER } else { SOON });
+            wait(if settled == Some(true) { LATER } else { SOON }, &self.inherited);
         }
     }
 
@@ -193,6 +204,7 @@ impl Scheduler {
             return Ok(None);
         }
         let mut settled = self.slots.values().all(|slot| slot.ended.is_none());
+        self.inherited.clear();
         for (job_id, run_id) in wanted {
             settled &= self.look_after(job_id, run_id)?;
         }
@@ -207,8 +219,12 @@ impl Scheduler {
             let Some(job) = jobs::try_lock(tx, job_id)? else { return Ok(false) };
             // Who is at work first, what they have committed second: one that ends in between is then
             // seen to have finished, and not missed.
-            let slots = 0..job.spec.workers as i32;
-            let vacant: Vec<i32> = slots.filter(|slot| !self.at_work(tx, job_id, *slot)).collect();
+            let mut vacant = vec![];
+            for slot in 0..job.spec.workers as i32 {
+                if !self.at_work(tx, job_id, slot)? {
+                    vacant.push(slot);
+                }
+            }
             if runs::find(tx, job_id)?.is_none_or(|run| run.id != run_id) {
                 return Ok(false);
             }
@@ -229,10 +245,20 @@ impl Scheduler {
         })
     }
 
-    fn at_work(&self, tx: &Tx, job_id: i64, slot: i32) -> bool {
+    fn at_work(&mut self, tx: &Tx, job_id: i64, slot: i32) -> Result<bool> {
         let handle = self.slots.get(&(job_id, slot)).and_then(|known| known.handle.as_ref());
-        handle.is_some_and(|handle| handle.status() != bgworker::Status::Stopped)
-            || somebody_has(tx, job_id, slot)
+        if handle.is_some_and(|handle| handle.status() != bgworker::Status::Stopped) {
+            return Ok(true);
+        }
+        let tag = locks::slot(job_id, slot);
+        // Let go at once: the new loader wants it.
+        if SessionLock::try_acquire(tx, tag, Mode::Exclusive).is_some() {
+            return Ok(false);
+        }
+        let holders = lock::holders(tx, tag)?;
+        let somebody = !holders.is_empty();
+        self.inherited.extend(holders);
+        Ok(somebody)
     }
 
     /// Starts a loader for a slot that has none; whether that was possible now.
@@ -305,12 +331,6 @@ impl Scheduler {
             caught::log(format!("gpss scheduler: cannot purge old rows: {error}"));
         }
     }
-}
-
-/// A loader of an earlier scheduler may be at work. The lock is let go at once: the new loader
-/// wants it.
-fn somebody_has(tx: &Tx, job_id: i64, slot: i32) -> bool {
-    SessionLock::try_acquire(tx, locks::slot(job_id, slot), Mode::Exclusive).is_none()
 }
 
 /// Says, once for each try, that a run waits for a process. Returns that it has none.

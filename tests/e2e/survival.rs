@@ -60,6 +60,28 @@ fn a_restarted_server_comes_back_with_its_job_and_loads_each_message_once() {
     survives(|scene| scene.cluster.restart());
 }
 
+#[test]
+fn a_worker_that_has_outlived_its_scheduler_comes_back_too() {
+    let scene = Scene::new(1);
+    scene.submit(100);
+    scene.start();
+    scene.topic.send_numbers(0..10);
+    scene.expect_exactly(0..10);
+    let scheduler = || {
+        let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+                   AND backend_type = 'gpss scheduler' AND wait_event = 'Extension'";
+        scene.db.sql(sql).parse::<i64>().ok()
+    };
+    let (first, loader) = (scheduler().expect("a scheduler"), worker(&scene));
+    scene.db.sql(&format!("SELECT pg_terminate_backend({first}, 10000)"));
+    eventually("another scheduler watches", 30, || scheduler().is_some());
+    assert_eq!(worker(&scene), loader);
+    scene.db.sql(&format!("SELECT pg_terminate_backend({loader}, 10000)"));
+    eventually("another worker comes", 30, || !scene.workers().is_empty());
+    scene.topic.send_numbers(10..20);
+    scene.expect_exactly(0..20);
+}
+
 /// The broker is away for a while between two halves.
 fn outlasts(away: impl Fn(&Scene), back: impl Fn(&Scene)) {
     let scene = Scene::new(1);
