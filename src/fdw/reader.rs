@@ -10,6 +10,7 @@ use crate::pg::latch;
 use crate::pg::threads::{self, Thread};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use parking_lot::{Condvar, Mutex};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +30,10 @@ const POLL: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the topic is asked for new partitions.
 const PARTITION_CHECK: Duration = Duration::from_secs(10);
+/// After so many questions in a row that no broker has answered, the client is replaced. librdkafka
+/// (2.12, its issue 5301) removes all brokers, the configured ones too, when one that is about to stop
+/// or has just started answers with an empty list; then it has nobody to ask, for ever.
+const UNANSWERED: u32 = 3;
 /// Milliseconds since 1970 at which PostgreSQL's timestamptz ends (END_TIMESTAMP of timestamp.h). A
 /// producer may write any number; one beyond this is no time.
 const END_OF_TIME: i64 = 9_224_318_016_000_000;
@@ -102,7 +107,7 @@ pub struct Reader {
     orders: Sender<Order>,
     stop: Arc<AtomicBool>,
     /// Ends the thread's wait for messages.
-    waker: Option<Waker>,
+    waker: Arc<Mutex<Option<Waker>>>,
     has_group: bool,
     budget: Arc<Budget>,
     wake: Arc<EventFd>,
@@ -128,7 +133,8 @@ impl Reader {
         watch_partitions: bool,
     ) -> Result<Reader> {
         consumer.assign(topic, positions)?;
-        let (waker, has_group) = (consumer.waker(), consumer.has_group());
+        let waker = Arc::new(Mutex::new(consumer.waker()));
+        let has_group = consumer.has_group();
         let (sender, inputs) = bounded(CHANNEL_BLOCKS);
         let (orders, ordered) = unbounded();
         let stop = Arc::new(AtomicBool::new(false));
@@ -150,6 +156,9 @@ impl Reader {
             reusable,
             next_check: watch_partitions.then(|| Instant::now() + PARTITION_CHECK),
             known: 0,
+            unanswered: 0,
+            next: positions.iter().copied().collect(),
+            waker: Arc::clone(&waker),
             expected: (0, 0),
         };
         let thread = threads::spawn("gpss reader", move || work.run(consumer))?;
@@ -221,7 +230,7 @@ impl Reader {
     }
 
     fn wake_thread(&self) {
-        if let Some(waker) = &self.waker {
+        if let Some(waker) = &*self.waker.lock() {
             waker.wake();
         }
     }
@@ -296,6 +305,11 @@ struct Work {
     /// When to ask for new partitions; None: never.
     next_check: Option<Instant>,
     known: usize,
+    /// Questions for the partitions since a broker was last heard of.
+    unanswered: u32,
+    /// The next offset of each partition.
+    next: BTreeMap<i32, i64>,
+    waker: Arc<Mutex<Option<Waker>>>,
     /// Messages and bytes of the last block.
     expected: (usize, usize),
 }
@@ -319,6 +333,7 @@ impl Work {
                 match order {
                     Order::Add(positions) => {
                         consumer.add(&self.topic, &positions).map_err(Failure::Other)?;
+                        self.next.extend(positions);
                     }
                     // For display only: the next batch commits again.
                     Order::Commit(offsets) => {
@@ -327,6 +342,12 @@ impl Work {
                 }
             }
             self.check_partitions(consumer);
+            if self.unanswered >= UNANSWERED {
+                self.unanswered = 0;
+                let positions: Vec<Position> = self.next.iter().map(|(p, o)| (*p, *o)).collect();
+                consumer.renew(&self.topic, &positions).map_err(Failure::Other)?;
+                *self.waker.lock() = consumer.waker();
+            }
             self.read_slice(consumer)?;
             for notice in consumer.take_notices() {
                 let line = format!("librdkafka ({:?}): {}", notice.level, notice.text);
@@ -363,7 +384,10 @@ impl Work {
                         failure = Some(Failure::Other(error));
                     }
                 }
-                Event::Eof { partition, offset } => ends.push((partition, offset)),
+                Event::Eof { partition, offset } => {
+                    self.next.insert(partition, offset);
+                    ends.push((partition, offset));
+                }
                 Event::PartitionError { partition, fault, text } => {
                     failure = Some(partition_failure(&self.topic, partition, fault, &text));
                 }
@@ -372,6 +396,8 @@ impl Work {
         if taken == 0 {
             // A quiet topic: the memory is not needed.
             while self.reusable.try_recv().is_ok() {}
+        } else {
+            self.unanswered = 0;
         }
         for rows in blocks {
             self.expected = (rows.len(), rows.bytes());
@@ -407,6 +433,7 @@ impl Work {
         headers: &mut Vec<u8>,
         blocks: &mut Vec<Rows>,
     ) -> Result<()> {
+        self.next.insert(record.partition, record.offset + 1);
         headers.clear();
         if self.headers {
             let mut list = record.headers().peekable();
@@ -447,9 +474,12 @@ impl Work {
         self.next_check = Some(Instant::now() + PARTITION_CHECK);
         let stopped = || self.out.stopped();
         // An unreachable broker is reported by the consumer itself; the next check comes soon.
-        if let Ok(partitions) = consumer.partitions(&self.topic, METADATA_TIMEOUT, &stopped)
-            && partitions.len() != self.known
-        {
+        let Ok(partitions) = consumer.partitions(&self.topic, METADATA_TIMEOUT, &stopped) else {
+            self.unanswered += 1;
+            return;
+        };
+        self.unanswered = 0;
+        if partitions.len() != self.known {
             self.known = partitions.len();
             self.out.send(Input::Partitions(partitions));
         }

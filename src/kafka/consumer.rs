@@ -75,6 +75,7 @@ pub struct Consumer {
     /// Whether messages of open and aborted transactions are left out.
     pub(super) reads_committed: bool,
     group: Option<CString>,
+    properties: Properties,
     /// Group commits that have not been answered.
     commits: RefCell<usize>,
     pub(super) notices: RefCell<Notices>,
@@ -108,6 +109,7 @@ impl Consumer {
             brokers: properties.brokers().to_owned(),
             reads_committed: properties.reads_committed(),
             group: properties.group().and_then(|group| CString::new(group).ok()),
+            properties: properties.clone(),
             commits: RefCell::new(0),
             notices: RefCell::default(),
             session: Aside::new(Session {
@@ -143,6 +145,16 @@ impl Consumer {
             topic.start(*partition, *offset).map_err(|f| failed(f, &self.brokers))?;
         }
         Ok(())
+    }
+
+    /// Reads on with a new client, these partitions of the topic from these offsets; what the old one
+    /// has fetched is dropped. An outage that it knew of goes on. Wakers have to be asked for anew.
+    pub fn renew(&mut self, topic: &str, positions: &[(i32, i64)]) -> Result<()> {
+        let fresh = Consumer::open(&self.properties)?;
+        let old = std::mem::replace(&mut self.session, fresh.session);
+        *self.commits.get_mut() = 0;
+        old.close(Duration::ZERO);
+        self.assign(topic, positions)
     }
 
     /// Hands out what has arrived, `max` events at most; their number.

@@ -1,6 +1,6 @@
 //! Exactly once, whatever dies: each test strikes while a job loads, and then counts.
 
-use super::support::{Scene, eventually, kill_hard};
+use super::support::{EmptyBroker, Scene, eventually, kill_hard};
 use std::time::Duration;
 
 const MESSAGES: u32 = 20_000;
@@ -111,6 +111,20 @@ fn a_broker_that_is_killed_and_starts_is_waited_for() {
 #[test]
 fn a_broker_that_answers_nothing_for_a_while_is_waited_for() {
     outlasts(|scene| scene.broker.pause(), |scene| scene.broker.resume());
+}
+
+#[test]
+fn a_broker_that_names_no_broker_on_its_way_down_or_up_is_waited_for() {
+    outlasts(
+        |scene| {
+            scene.broker.stop();
+            let empty = EmptyBroker::at(&scene.broker.address, &scene.topic.name);
+            eventually("the job asks for the brokers twice", 60, || empty.answered() > 1);
+            // Time for all of its questions.
+            std::thread::sleep(Duration::from_secs(3));
+        },
+        |scene| scene.broker.start(),
+    );
 }
 
 #[test]

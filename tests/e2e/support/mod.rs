@@ -6,6 +6,7 @@
 
 mod broker;
 mod cluster;
+mod empty_broker;
 pub mod encode;
 mod producer;
 mod registry;
@@ -14,6 +15,7 @@ pub mod twins;
 
 pub use broker::{Broker, Topic};
 pub use cluster::{Cluster, Database, literal};
+pub use empty_broker::EmptyBroker;
 pub use producer::{Producer, Record, value};
 pub use registry::{Reference, Registry, USER_AND_PASSWORD};
 pub use scene::Scene;
