@@ -54,11 +54,6 @@ impl Cluster {
         script("cluster", &[self.name, "restart"]);
     }
 
-    /// `smart`, `fast` or `immediate`.
-    pub fn stop(&self, mode: &str) {
-        script("cluster", &[self.name, "stop", mode]);
-    }
-
     /// SIGKILL to the postmaster; returns when all its children have ended.
     pub fn kill(&self) {
         script("cluster", &[self.name, "kill"]);
