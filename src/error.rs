@@ -8,7 +8,8 @@ use std::fmt;
 pub enum Class {
     /// One message is at fault: classes 21, 22, 23, 44, 54, P0001, codes of the user's own.
     Data,
-    /// The surroundings are at fault and may mend by themselves: classes 08, 40, 53, 55P03, 57, 58.
+    /// The surroundings are at fault and may mend by themselves, or by somebody who knows nothing of
+    /// the job: classes 08, 28, 40, 53, 57, 58, 72, 55006, 55P03.
     Environment,
     /// Only the user can mend it: configuration, missing table, privilege.
     Config,
@@ -72,18 +73,20 @@ impl SqlState {
     ///
     /// Class 42 is the user's to mend (missing table, wrong type, privilege); a duplicate key, a bad
     /// cast or a value beyond a limit is the message's, and so is a code that PostgreSQL does not
-    /// know, because only somebody's RAISE can have made it.
+    /// know, because only somebody's RAISE can have made it. Credentials (28) expire and are renewed
+    /// at the other side.
     pub fn class(&self) -> Class {
         match self.as_str() {
-            "55P03" => Class::Environment,
+            // object_in_use, lock_not_available.
+            "55006" | "55P03" => Class::Environment,
             // read_only_sql_transaction: the server is a standby or was set read only.
             "25006" => Class::Environment,
             code => match &code[..2] {
-                "08" | "40" | "53" | "57" | "58" => Class::Environment,
+                "08" | "28" | "40" | "53" | "57" | "58" | "72" => Class::Environment,
                 "XX" => Class::Bug,
                 "00" | "01" | "02" | "03" | "0A" | "0B" | "0F" | "0L" | "0P" | "0Z" | "20"
-                | "24" | "25" | "26" | "27" | "28" | "2B" | "2D" | "2F" | "34" | "3B" | "3D"
-                | "3F" | "42" | "55" | "72" | "F0" | "HV" => Class::Config,
+                | "24" | "25" | "26" | "27" | "2B" | "2D" | "2F" | "34" | "3B" | "3D" | "3F"
+                | "42" | "55" | "F0" | "HV" => Class::Config,
                 _ => Class::Data,
             },
         }
@@ -168,10 +171,13 @@ mod tests {
         for code in ["22P02", "23505", "54000", "P0001", "G0001", "44000"] {
             assert_eq!(class(code), Class::Data, "{code}");
         }
-        for code in ["53100", "40P01", "55P03", "57014", "58030", "08006", "25006"] {
+        for code in [
+            "53100", "53200", "53300", "53400", "40001", "40P01", "55P03", "55006", "57014",
+            "58030", "08006", "25006", "28000", "28P01", "72000",
+        ] {
             assert_eq!(class(code), Class::Environment, "{code}");
         }
-        for code in ["42P01", "42501", "28000", "HV00D", "55000", "02000"] {
+        for code in ["42P01", "42501", "0A000", "HV00D", "55000", "02000"] {
             assert_eq!(class(code), Class::Config, "{code}");
         }
         assert_eq!(class("XX000"), Class::Bug);

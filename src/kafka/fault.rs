@@ -3,8 +3,6 @@
 use crate::error::{Error, SqlState};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-/// invalid_authorization_specification: the brokers refuse the credentials.
-pub const AUTHENTICATION_FAILED: SqlState = SqlState::new("28000");
 /// system_error: something failed on the Kafka side that may mend by itself.
 const KAFKA_FAILURE: SqlState = SqlState::new("58000");
 
@@ -48,11 +46,11 @@ pub fn is_connection(code: Code) -> bool {
 impl Fault {
     /// The error for something that failed at `brokers`; `what` is its primary message.
     pub fn error(&self, what: &str, brokers: &str) -> Error {
-        let reason = self.text.trim_end_matches('.');
+        let reason = self.reason();
         let detail = format!("Kafka client: {reason}. Brokers: {brokers}.");
         let error = |state| Error::new(state, what).detail(detail.clone());
         if is_authentication(self.code) {
-            return error(AUTHENTICATION_FAILED)
+            return error(SqlState::INVALID_AUTHORIZATION)
                 .hint("Check the security and SASL properties and the credentials.");
         }
         if is_connection(self.code) {
@@ -74,6 +72,16 @@ impl Fault {
                 error(SqlState::FEATURE_NOT_SUPPORTED)
             }
             _ => error(KAFKA_FAILURE),
+        }
+    }
+
+    /// librdkafka's words without the time that the attempt took, and how often it said the same: they
+    /// would make another error of each try.
+    fn reason(&self) -> &str {
+        let text = self.text.trim_end_matches('.');
+        match text.rfind(" (after ") {
+            Some(at) if text.ends_with(')') => &text[..at],
+            _ => text,
         }
     }
 }
@@ -108,15 +116,30 @@ mod tests {
     }
 
     #[test]
+    fn two_tries_that_fail_alike_read_alike() {
+        let text = |ms| format!("Connection refused (after {ms}ms in state CONNECT, 1 identical)");
+        let tries = [0, 17].map(|ms| error(Code::AllBrokersDown, &text(ms)));
+        assert_eq!(tries[0], tries[1]);
+        assert!(tries[0].detail.as_deref().unwrap().contains("client: Connection refused. "));
+    }
+
+    #[test]
     fn what_only_the_user_can_mend_stops_the_job() {
         for code in [
-            Code::SaslAuthenticationFailed,
             Code::TopicAuthorizationFailed,
             Code::UnknownTopicOrPartition,
             Code::UnsupportedVersion,
         ] {
             let e = error(code, "x");
             assert_eq!(e.class(), Class::Config, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn refused_credentials_may_be_renewed() {
+        for code in [Code::Authentication, Code::SaslAuthenticationFailed] {
+            let e = error(code, "x");
+            assert_eq!((e.sqlstate.as_str(), e.class()), ("28000", Class::Environment), "{code:?}");
         }
     }
 

@@ -93,7 +93,7 @@ impl Notices {
         self.outage.as_ref()
     }
 
-    /// The brokers refuse the credentials: waiting does not help.
+    /// The brokers refuse the credentials: this client's further attempts do not help.
     pub fn refused(&self) -> Option<&Fault> {
         self.outage().filter(|fault| fault::is_authentication(fault.code))
     }
@@ -132,6 +132,7 @@ impl Notices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::SqlState;
 
     fn fault(code: Code, text: &str) -> Fault {
         Fault { code, text: text.into() }
@@ -169,7 +170,7 @@ mod tests {
         notices.error(fault(Code::Authentication, "SASL PLAIN: invalid credentials"));
         assert!(notices.refused().is_some());
         let error = notices.trouble("b").unwrap();
-        assert_eq!(error.sqlstate, fault::AUTHENTICATION_FAILED);
+        assert_eq!(error.sqlstate, SqlState::INVALID_AUTHORIZATION);
         // The broker hangs up afterwards; the reason stays.
         notices.error(fault(Code::AllBrokersDown, "1/1 brokers are down"));
         notices.error(fault(Code::BrokerTransportFailure, "Disconnected"));

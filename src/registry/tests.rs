@@ -209,7 +209,7 @@ fn who_is_not_admitted_is_told_so_without_the_password() {
         let registry = registry(&login);
         let error = failed(registry.schema(1));
         assert_eq!(error.sqlstate, SqlState::INVALID_AUTHORIZATION);
-        assert_eq!(error.class(), Class::Config);
+        assert_eq!(error.class(), Class::Environment);
         assert!(error.detail.as_deref().unwrap().contains(&format!("HTTP status {status}")));
         assert!(!format!("{error:?} {registry:?}").contains("geheim"));
         assert_eq!(registry.check().unwrap_err().sqlstate, SqlState::INVALID_AUTHORIZATION);
