@@ -132,6 +132,13 @@ pub fn set_status(
     Ok(())
 }
 
+/// The next try has begun.
+pub fn forget_next_try(tx: &Tx, job_id: i64) -> Result<()> {
+    let sql = "UPDATE gpss.status SET next_retry_at = NULL WHERE job_id = $1";
+    run(tx, sql, &[Arg::from(job_id)])?;
+    Ok(())
+}
+
 /// The worker of a slot says that it is there; true when its partitions have been positioned for
 /// this run before.
 pub fn register_worker(tx: &Tx, job_id: i64, slot: i32, run_id: i64, pid: i32) -> Result<bool> {

@@ -327,7 +327,7 @@ impl Work {
     }
 
     fn read(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
-        let mut troubled = false;
+        let mut trouble = None;
         while !self.out.stopped() {
             while let Ok(order) = self.orders.try_recv() {
                 match order {
@@ -354,14 +354,11 @@ impl Work {
                 self.out.send(Input::Notice(line));
             }
             match consumer.trouble() {
-                Some(error) if !troubled => {
-                    troubled = true;
+                Some(error) if trouble != Some(error.sqlstate) => {
+                    trouble = Some(error.sqlstate);
                     self.out.send(Input::Trouble(error));
                 }
-                None if troubled => {
-                    troubled = false;
-                    self.out.send(Input::Recovered);
-                }
+                None if trouble.take().is_some() => self.out.send(Input::Recovered),
                 _ => {}
             }
         }

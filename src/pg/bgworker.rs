@@ -267,6 +267,9 @@ impl Extra {
 /// Ends the process (FATAL, code 1) when the database or role is gone, refuses connections, or,
 /// before PostgreSQL 17, when the role may not log in: connect as nobody in particular then, and
 /// act as the role (`acl::AsUser`).
+///
+/// What the role, the database or the server has as defaults for sessions does not make this one
+/// read only, nor blind to what other workers commit: it could not work.
 pub fn connect(database: Oid, role: Option<Oid>) {
     let role = role.unwrap_or(pg_sys::InvalidOid);
     // SAFETY: bgworker.c: once per worker, after its signals are set up and before any transaction.
@@ -274,6 +277,8 @@ pub fn connect(database: Oid, role: Option<Oid>) {
         let flags = compat::CONNECT_FLAGS;
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database, role, flags);
     }
+    set_for_process(c"default_transaction_read_only", c"off");
+    set_for_process(c"default_transaction_isolation", c"read committed");
 }
 
 /// As `connect`, as the superuser of initdb. When the database has been dropped, the postmaster

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::fdw::batch::{Batch, Part};
 use crate::fdw::reader::{Failure, Input, Reader};
 use crate::pg::{caught, signals};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,10 @@ pub struct Collected {
 #[derive(Debug)]
 pub enum Next {
     Load(Collected),
+    /// Once: messages can be read. Once: all of them have been, and there was none to load.
+    Alive {
+        idle: bool,
+    },
     /// Everything has been read (quit_at_eof).
     Finished,
     /// The process was told to stop.
@@ -113,6 +117,10 @@ pub struct Feed {
     ends: Option<Offsets>,
     /// Why nothing more can be read; told when what was read before is committed.
     failure: Option<Failure>,
+    /// Partitions whose end has been seen.
+    ended: BTreeSet<i32>,
+    /// `Next::Alive` has been told, with messages and without.
+    told: (bool, bool),
 }
 
 impl Feed {
@@ -127,6 +135,8 @@ impl Feed {
             high: Offsets::new(),
             ends,
             failure: None,
+            ended: BTreeSet::new(),
+            told: (false, false),
         }
     }
 
@@ -193,8 +203,12 @@ impl Feed {
                     self.high.extend(high);
                     let range = 0..rows.len();
                     self.waiting.push_back(Part { rows: Arc::new(rows), range });
+                    if !std::mem::replace(&mut self.told.0, true) {
+                        return Ok(Next::Alive { idle: false });
+                    }
                 }
                 Some(Input::End { partition, offset }) => {
+                    self.ended.insert(partition);
                     if let Some(next) = self.next.get_mut(&partition) {
                         *next = (*next).max(offset);
                         self.high.insert(partition, *next);
@@ -207,6 +221,13 @@ impl Feed {
                 Some(Input::Failed(failure)) => self.failure = Some(failure),
                 None if self.batch.is_empty() && self.next != self.stored => {
                     return Ok(Next::Load(self.close(EndReason::Gap)));
+                }
+                None if self.batch.is_empty()
+                    && self.ended.len() == self.next.len()
+                    && !self.told.1 =>
+                {
+                    self.told.1 = true;
+                    return Ok(Next::Alive { idle: true });
                 }
                 None => self.wait(limits),
             }

@@ -3,6 +3,7 @@
 //! error that only the user can mend.
 
 mod end;
+mod state;
 
 use super::feed::{Feed, Limits, Next};
 use super::load::{self, Loading};
@@ -23,8 +24,9 @@ use crate::model::schedule::{self, Phase, Retries};
 use crate::model::state::Status;
 use crate::pg::bgworker;
 use crate::pg::lock::{Mode, SessionLock};
-use crate::pg::tx::{flush_statistics, tx};
+use crate::pg::tx::tx;
 use crate::pg::{acl, activity, caught, exit, latch, signals};
+use state::Said;
 use std::time::{Duration, Instant};
 
 /// How a session ends without an error.
@@ -58,14 +60,11 @@ pub fn main() {
     let args = LoaderArgs::mine();
     bgworker::connect(args.database, Some(args.owner));
     exit::leave_without_atexit();
-    // The owner's defaults are for his sessions; a worker that could not write or see what other
-    // workers do could not work.
-    bgworker::set_for_process(c"default_transaction_read_only", c"off");
-    bgworker::set_for_process(c"default_transaction_isolation", c"read committed");
     let mut loader = Loader {
         args,
         job: None,
-        status: None,
+        said: None,
+        load_failed: false,
         retries: Retries::default(),
         post_batch: PostBatch::default(),
         until: None,
@@ -81,8 +80,9 @@ pub fn main() {
 struct Loader {
     args: LoaderArgs,
     job: Option<Job>,
-    /// What this process last wrote into gpss.status.
-    status: Option<Status>,
+    said: Option<Said>,
+    /// The last failure was one of loading, which only a committed batch disproves.
+    load_failed: bool,
     /// Of this process; a new one counts anew.
     retries: Retries,
     post_batch: PostBatch,
@@ -138,7 +138,7 @@ impl Loader {
             let Some(wait) = self.retries.failed(&schedule, error.class(), super::jitter()) else {
                 return self.fail(&error);
             };
-            self.retry_later(&error, wait);
+            self.retrying(&error, Some(wait));
             if signals::stop_requested() || !self.sleep_within_the_run(wait)? {
                 return self.stopped();
             }
@@ -196,7 +196,9 @@ impl Loader {
         let decoding = (&decoding.formats, &decoding.needs);
         let reader = Reader::start(consumer, topic, &starts, decoding, buffer, true)?;
         let mut feed = Feed::new(reader, positions, ends);
-        self.set_status(Status::Running, None, None)?;
+        if self.said.is_none() {
+            self.running()?;
+        }
         let quit_after = job.spec.schedule.quit_at_eof_after.filter(|_| !run.quit_at_eof);
         // At once: the time may have come already.
         let mut ask = quit_after.map(|_| Instant::now());
@@ -229,14 +231,16 @@ impl Loader {
                     load::load(&job, &loading, &collected, blame, &|tx| match after {
                         Some(sql) => task::post_batch(tx, sql),
                         None => Ok(()),
-                    })?;
+                    })
+                    .inspect_err(|_| self.load_failed = true)?;
                     feed.committed(collected);
                     if messages > 0 {
                         self.post_batch.committed();
                     }
-                    self.retries.succeeded();
-                    self.set_status(Status::Running, None, None)?;
+                    self.succeeded()?;
                 }
+                Next::Alive { idle } if idle || !self.load_failed => self.succeeded()?,
+                Next::Alive { .. } => {}
                 Next::Finished => return Ok(End::Finished),
                 Next::Stopped => return Ok(End::Stopped),
                 Next::TimeUp => return Ok(End::TimeUp),
@@ -272,11 +276,15 @@ impl Loader {
                         feed.add(&positions);
                     }
                 }
-                Next::Trouble(error) => {
-                    let text = super::describe(&error);
-                    self.set_status(Status::Retrying, Some(&text), None)?;
+                // A new session reads the credentials anew.
+                Next::Trouble(error) if error.sqlstate == SqlState::INVALID_AUTHORIZATION => {
+                    return Err(error);
                 }
-                Next::Recovered => self.set_status(Status::Running, None, None)?,
+                Next::Trouble(error) => self.retrying(&error, None),
+                Next::Recovered if self.retries.made() == 0 && !self.load_failed => {
+                    self.running()?;
+                }
+                Next::Recovered => {}
                 Next::Failed(Failure::Other(error)) => return Err(error),
                 // Positions are resolved anew: the fallback decides, or the job fails there.
                 Next::Failed(Failure::OffsetGone { partition }) => {
@@ -308,6 +316,7 @@ impl Loader {
             }
             let pid = std::process::id() as i32;
             let positioned = runs::register_worker(tx, job_id, slot, run_id, pid)?;
+            self.trying(tx)?;
             Ok(Some((job, run, positioned)))
         })?;
         let Some((job, run, positioned)) = registered else { return Ok(Err(End::Obsolete)) };
@@ -334,6 +343,9 @@ impl Loader {
                 // new one for that.
                 Phase::Run { left: Some(left) } if self.time_up && left < CLOCKS_DIFFER => left,
                 Phase::Run { left } => {
+                    if paused {
+                        self.running()?;
+                    }
                     self.time_up = false;
                     self.until = left.and_then(|left| Instant::now().checked_add(left));
                     return Ok(None);
@@ -341,10 +353,7 @@ impl Loader {
                 Phase::Over => return Ok(Some(End::Over)),
                 Phase::Pause { left } => {
                     if !paused {
-                        let text = "RUNNING_DURATION is over, the job starts again after \
-                                    AUTO_STOP_RESTART_INTERVAL";
-                        self.set_status(Status::Retrying, Some(text), Some(left))?;
-                        activity::idle(&format!("gpss {}: pause", self.name()));
+                        self.pausing(left)?;
                         paused = true;
                     }
                     left.min(CLOCK_CHECK)
@@ -405,51 +414,6 @@ impl Loader {
             Some(job) => format!("job \"{}\"", job.name),
             None => format!("job {}", self.args.job_id),
         }
-    }
-
-    /// Writes the status when it differs from what this process wrote last.
-    fn set_status(
-        &mut self,
-        status: Status,
-        text: Option<&str>,
-        retry_in: Option<Duration>,
-    ) -> Result<()> {
-        if self.status == Some(status) && status == Status::Running {
-            return Ok(());
-        }
-        let LoaderArgs { job_id, run_id, .. } = self.args;
-        let retry_ms = retry_in.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
-        tx(|tx| {
-            // A run that has ended has its last word already.
-            match runs::find(tx, job_id)? {
-                Some(run) if run.id == run_id => {
-                    runs::set_status(tx, job_id, status, text, retry_ms)
-                }
-                _ => Ok(()),
-            }
-        })?;
-        flush_statistics();
-        let changed = self.status != Some(status);
-        self.status = Some(status);
-        match (text, status) {
-            (Some(text), _) if changed => {
-                caught::log(format!("gpss {} is {}: {text}", self.name(), status.as_str()));
-            }
-            (None, Status::Running) => {
-                caught::log(format!("gpss {} is {}", self.name(), status.as_str()));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Says when the next try is due. That may fail too: then the log alone knows.
-    fn retry_later(&mut self, error: &Error, wait: Duration) {
-        let text = super::describe(error);
-        if let Err(second) = self.set_status(Status::Retrying, Some(&text), Some(wait)) {
-            caught::log(format!("gpss {}: {error}; and the status: {second}", self.name()));
-        }
-        activity::idle(&format!("gpss {}: next try in {} s", self.name(), wait.as_secs()));
     }
 
     /// False when told to stop meanwhile.

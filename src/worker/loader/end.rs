@@ -9,6 +9,11 @@ use crate::pg::tx::{Tx, tx};
 use crate::pg::{acl, activity, caught, lock, signals};
 use crate::worker::{describe, task};
 
+/// What PostgreSQL says of a table, a column, a function or a privilege that is missing has seldom a
+/// hint.
+const MEND: &str = "Correct the target, the mapping or the privileges, and start the job again: it \
+                    goes on where it stood.";
+
 impl Loader {
     /// Ends the run for good: TEARDOWN_SQL, the last status, and the alert. With JOB_SUCCESS only the
     /// last of several slots does.
@@ -62,7 +67,11 @@ impl Loader {
 
     /// Ends the run: only the user can mend this, or the attempts are used up.
     pub(super) fn fail(&mut self, error: &Error) -> Result<()> {
-        let mut text = describe(error);
+        let mut error = error.clone();
+        if error.sqlstate.as_str().starts_with("42") {
+            error.hint.get_or_insert_with(|| MEND.to_owned());
+        }
+        let mut text = describe(&error);
         let told = self.job.as_ref().is_some_and(|job| job.spec.schedule.max_retries.is_some());
         match self.retries.made() {
             0 => {}
@@ -92,6 +101,7 @@ impl Loader {
             signals::forget_cancel();
             // `stop_job` keeps the text.
             self.set_status(Status::Stopped, Some(&failed), None)?;
+            self.log_end(Status::Stopped, Some(&failed));
         }
         Ok(())
     }
