@@ -19,5 +19,6 @@ mod e2e {
     mod scan;
     mod scan_json;
     mod schedule;
+    mod surroundings;
     mod survival;
 }

@@ -169,8 +169,11 @@ fn an_error_in_teardown_sql_is_told_and_does_not_change_the_end() {
     eventually("the job runs", 30, || !scene.workers().is_empty());
     scene.topic.send_numbers(10..20);
     scene.expect_exactly(0..20);
+    let logged = || scene.cluster.log().matches(&format!("is JOB_STOPPED: {text}")).count();
+    let before = logged();
     scene.stop();
     assert_eq!((scene.status(), errmsg(&scene)), ("JOB_STOPPED".into(), text.into()));
+    assert_eq!(logged(), before + 1);
     give(&scene, task(json!({"prepare": "SELECT x", "teardown": "SELECT 1 / 0"})));
     assert_eq!(start_to_the_end(&scene), "JOB_ERROR");
     let both = "the PREPARE_SQL statement failed: column \"x\" does not exist; the TEARDOWN_SQL";

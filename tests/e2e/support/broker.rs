@@ -20,6 +20,26 @@ impl Broker {
         Broker { name, address: script("broker", &[name, "address"]) }
     }
 
+    /// `host:port` for clients that come with a user's name and password.
+    pub fn sasl_address(&self) -> String {
+        script("broker", &[self.name, "sasl-address"])
+    }
+
+    /// Makes a user, or changes his password.
+    pub fn user(&self, name: &str, password: &str) {
+        script("broker", &[self.name, "user", name, password]);
+    }
+
+    /// Refuses a topic to a user.
+    pub fn deny(&self, user: &str, topic: &Topic) {
+        script("broker", &[self.name, "deny", user, &topic.name]);
+    }
+
+    /// Takes that back.
+    pub fn allow(&self, user: &str, topic: &Topic) {
+        script("broker", &[self.name, "allow", user, &topic.name]);
+    }
+
     pub fn start(&self) {
         script("broker", &[self.name, "start"]);
     }

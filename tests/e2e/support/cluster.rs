@@ -70,6 +70,28 @@ impl Cluster {
         PathBuf::from(&host.expect("a PGHOST").1).join("data")
     }
 
+    /// Sets a limit of one of the server's processes, as prlimit(1) takes it.
+    pub fn limit(&self, pid: i64, limit: &str) {
+        script("cluster", &[self.name, "limit", &pid.to_string(), limit]);
+    }
+
+    /// A small disk for a tablespace; None where nothing can be mounted. Zero: takes it away.
+    pub fn disk(&self, megabytes: u32) -> Option<String> {
+        let script = super::root().join("pg_test/cluster");
+        let mut command = Command::new(script);
+        let output = command.args([self.name, "disk", &megabytes.to_string()]).output();
+        let output = output.expect("a script");
+        let disk = String::from_utf8(output.stdout).expect("a path in UTF-8");
+        output.status.success().then(|| disk.trim_end().to_owned())
+    }
+
+    /// The server's log so far.
+    pub fn log(&self) -> String {
+        let dir = self.environment.iter().find(|(name, _)| name == "PGHOST");
+        let log = format!("{}/log", dir.expect("a socket directory").1);
+        String::from_utf8_lossy(&std::fs::read(log).expect("a log")).into_owned()
+    }
+
     /// A new database of a name of its own, without the extension.
     pub fn empty_database(&self) -> Database {
         self.created_database(&[])
