@@ -23,7 +23,8 @@ pub enum EndReason {
     Interval,
     /// Everything that was there when the run began has been read (quit_at_eof).
     Eof,
-    /// No message, but the end has moved over offsets that carry none (transaction markers).
+    /// No message, but the end has moved over offsets that carry none (transaction markers), or is
+    /// lower than it was said to be (an open transaction).
     Gap,
     /// RUNNING_DURATION is over.
     Duration,
@@ -113,6 +114,8 @@ pub struct Feed {
     /// Next to read after the batch being collected.
     next: Offsets,
     high: Offsets,
+    /// The ends of the partitions as the views have them.
+    shown: Offsets,
     /// Where to end, when the session shall end at the topic's end.
     ends: Option<Offsets>,
     /// Why nothing more can be read; told when what was read before is committed.
@@ -124,7 +127,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    pub fn new(reader: Reader, positions: Offsets, ends: Option<Offsets>) -> Feed {
+    /// `ends`: the partitions' ends as they are stored with the positions.
+    pub fn new(reader: Reader, positions: Offsets, ends: Offsets, quit_at_eof: bool) -> Feed {
         Feed {
             reader,
             waiting: VecDeque::new(),
@@ -133,7 +137,8 @@ impl Feed {
             next: positions.clone(),
             stored: positions,
             high: Offsets::new(),
-            ends,
+            ends: quit_at_eof.then(|| ends.clone()),
+            shown: ends,
             failure: None,
             ended: BTreeSet::new(),
             told: (false, false),
@@ -219,7 +224,7 @@ impl Feed {
                 Some(Input::Recovered) => return Ok(Next::Recovered),
                 Some(Input::Notice(text)) => caught::debug(text),
                 Some(Input::Failed(failure)) => self.failure = Some(failure),
-                None if self.batch.is_empty() && self.next != self.stored => {
+                None if self.batch.is_empty() && self.next.keys().any(|p| self.has_moved(*p)) => {
                     return Ok(Next::Load(self.close(EndReason::Gap)));
                 }
                 None if self.batch.is_empty()
@@ -236,6 +241,11 @@ impl Feed {
 
     /// The batch has been committed.
     pub fn committed(&mut self, collected: Collected) {
+        for (partition, next) in &collected.to {
+            let known = collected.high.get(partition).or_else(|| self.shown.get(partition));
+            let high = known.map_or(*next, |high| *high.max(next));
+            self.shown.insert(*partition, high);
+        }
         self.stored.extend(&collected.to);
         self.reader.commit(collected.to.into_iter().collect());
         for rows in collected.batch.into_blocks() {
@@ -296,10 +306,18 @@ impl Feed {
             && ends.iter().all(|(partition, end)| self.next.get(partition).is_none_or(|n| n >= end))
     }
 
+    /// Is there something to write for the partition? Its offset has moved, or everything has been
+    /// read and the views tell otherwise: what is above is an open transaction's, whose messages
+    /// count when it ends.
+    fn has_moved(&self, partition: i32) -> bool {
+        let of = |offsets: &Offsets| offsets.get(&partition).copied();
+        let (next, high) = (of(&self.next), of(&self.high));
+        of(&self.stored) != next || (high == next && of(&self.shown) > next)
+    }
+
     fn close(&mut self, reason: EndReason) -> Collected {
-        let moved = |p: &i32| self.stored.get(p) != self.next.get(p);
         let to: Offsets =
-            self.next.iter().filter(|(p, _)| moved(p)).map(|(p, o)| (*p, *o)).collect();
+            self.next.iter().filter(|(p, _)| self.has_moved(**p)).map(|(p, o)| (*p, *o)).collect();
         let pick = |from: &Offsets| -> Offsets {
             to.keys().filter_map(|p| from.get(p).map(|o| (*p, *o))).collect()
         };

@@ -189,13 +189,12 @@ impl Loader {
         let mut wanted = Wanted { job: &job, run: &run, slot, positioned, fallback };
         let (positions, ends) = position::resolve(&wanted, &consumer, &own)?;
         wanted.positioned = true;
-        let ends = run.quit_at_eof.then_some(ends);
         let starts: Vec<_> = positions.iter().map(|(p, o)| (*p, *o)).collect();
         let buffer = gucs::buffer_bytes();
         let decoding = &loading.statement.decoding;
         let decoding = (&decoding.formats, &decoding.needs);
         let reader = Reader::start(consumer, topic, &starts, decoding, buffer, true)?;
-        let mut feed = Feed::new(reader, positions, ends);
+        let mut feed = Feed::new(reader, positions, ends, run.quit_at_eof);
         if self.said.is_none() {
             self.running()?;
         }
