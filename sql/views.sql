@@ -82,7 +82,7 @@ LEFT JOIN LATERAL (
            sum(o.rows_rejected)::bigint AS rows_rejected,
            sum(greatest(o.high_watermark - o.next_offset, 0))::bigint AS lag_messages,
            max(CASE WHEN o.high_watermark > o.next_offset
-                    THEN greatest(extract(epoch FROM clock_timestamp() - o.last_message_at), 0)
+                    THEN greatest(extract(epoch FROM clock_timestamp() - coalesce(o.last_message_at, o.started_at)), 0)
                     ELSE 0 END)::double precision AS lag_seconds
     FROM gpss.offsets o
     WHERE o.job_id = j.id
@@ -110,6 +110,21 @@ FROM gpss.batch b
 JOIN gpss.job j ON j.id = b.job_id
 WHERE pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER');
 
+CREATE VIEW gpss.lost_ranges WITH (security_barrier) AS
+SELECT l.id,
+       j.name AS job,
+       l.occurred_at,
+       l.topic,
+       l.topic_id,
+       l.partition,
+       l.begin_offset,
+       l.end_offset,
+       l.end_offset - l.begin_offset AS messages,
+       l.reason
+FROM gpss.lost_range l
+JOIN gpss.job j ON j.id = l.job_id
+WHERE pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER');
+
 -- Payloads are data, not monitoring: only the owner's side sees them.
 CREATE VIEW gpss.errors WITH (security_barrier) AS
 SELECT e.id,
@@ -135,13 +150,14 @@ FROM gpss.error e
 JOIN gpss.job j ON j.id = e.job_id
 WHERE pg_has_role(j.owner::oid, 'MEMBER');
 
-GRANT SELECT ON gpss.jobs, gpss.progress, gpss.batches, gpss.errors TO PUBLIC;
+GRANT SELECT ON gpss.jobs, gpss.progress, gpss.batches, gpss.lost_ranges, gpss.errors TO PUBLIC;
 
 COMMENT ON SCHEMA gpss IS 'loads Kafka topics into tables';
 COMMENT ON FOREIGN DATA WRAPPER gpss IS 'Kafka topics as foreign tables';
 COMMENT ON VIEW gpss.jobs IS 'one row per job: definition, status and totals';
 COMMENT ON VIEW gpss.progress IS 'one row per job and partition: offsets and lag as of the last batch';
 COMMENT ON VIEW gpss.batches IS 'one row per committed batch and partition, or for a second of batches closed by a shorter interval; offsets are next-to-read, so a batch holds [begin_offset, end_offset)';
+COMMENT ON VIEW gpss.lost_ranges IS 'one row per range of offsets that a job went over because the brokers had it no longer: [begin_offset, end_offset); messages is the number of offsets, some of which may have held no message';
 COMMENT ON VIEW gpss.errors IS 'one row per rejected message, with the bytes as they came';
 
 COMMENT ON FUNCTION gpss.submit_job(text, text, jsonb) IS

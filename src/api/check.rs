@@ -9,7 +9,7 @@ use crate::fdw::formats::Formats;
 use crate::fdw::options::{Place, Privileges, validate};
 use crate::fdw::session::Needs;
 use crate::fdw::source::{self, KafkaSource};
-use crate::kafka::{Consumer, Properties};
+use crate::kafka::{Consumer, Properties, TopicFound};
 use crate::model::config::LoadConfig;
 use crate::model::job::JobSpec;
 use crate::model::partitions::Partitions;
@@ -185,9 +185,9 @@ fn check_kafka(
         }),
     );
     if works {
-        match consumer.partitions(topic, TIMEOUT, &cancelled) {
+        match consumer.topic(topic, TIMEOUT, &cancelled) {
             Err(error) => note(findings, "topic", Err(error)),
-            Ok(partitions) => {
+            Ok(TopicFound { partitions, .. }) => {
                 let plural = if partitions.len() == 1 { "" } else { "s" };
                 let detail =
                     format!("topic \"{topic}\" has {} partition{plural}", partitions.len());

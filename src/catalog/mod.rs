@@ -5,6 +5,7 @@ pub mod batches;
 pub mod errors;
 pub mod jobs;
 pub mod locks;
+pub mod lost_ranges;
 pub mod offsets;
 pub mod processes;
 pub mod runs;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::formats::Formats;
 use super::session::{Needs, Position};
+use super::watch::Watch;
 
 /// A block is handed over when it has this many messages …
 const BLOCK_ROWS: usize = 1000;
@@ -28,16 +29,9 @@ const CHANNEL_BLOCKS: usize = 64;
 const POLL: Duration = Duration::from_secs(1);
 /// How often a wait for the other thread looks whether it is still there.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often the topic is asked for new partitions.
-const PARTITION_CHECK: Duration = Duration::from_secs(10);
-/// After so many questions in a row that no broker has answered, the client is replaced. librdkafka
-/// (2.12, its issue 5301) removes all brokers, the configured ones too, when one that is about to stop
-/// or has just started answers with an empty list; then it has nobody to ask, for ever.
-const UNANSWERED: u32 = 3;
 /// Milliseconds since 1970 at which PostgreSQL's timestamptz ends (END_TIMESTAMP of timestamp.h). A
 /// producer may write any number; one beyond this is no time.
 const END_OF_TIME: i64 = 9_224_318_016_000_000;
-const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an ended scan or worker waits for the thread and for librdkafka to close.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -67,6 +61,9 @@ pub enum Failure {
     OffsetGone {
         partition: i32,
     },
+    /// A broker does not know the topic or partition. A watched one is there nevertheless: brokers
+    /// that have just started may say so.
+    Unknown(Error),
     Other(Error),
 }
 
@@ -122,15 +119,15 @@ pub struct Reader {
 impl Reader {
     /// Starts reading `topic` at the given positions.
     ///
-    /// `budget` bounds the bytes decoded ahead. With `watch_partitions`, new partitions are
-    /// reported.
+    /// `budget` bounds the bytes decoded ahead. With a `watch`, new partitions are reported, and
+    /// messages are handed over only while it is sure that they are the topic's.
     pub fn start(
         mut consumer: Consumer,
         topic: &str,
         positions: &[Position],
         (formats, needs): (&Formats, &Needs),
         budget: usize,
-        watch_partitions: bool,
+        watch: Option<Watch>,
     ) -> Result<Reader> {
         consumer.assign(topic, positions)?;
         let waker = Arc::new(Mutex::new(consumer.waker()));
@@ -154,9 +151,8 @@ impl Reader {
             },
             orders: ordered,
             reusable,
-            next_check: watch_partitions.then(|| Instant::now() + PARTITION_CHECK),
-            known: 0,
-            unanswered: 0,
+            watch,
+            trouble: None,
             next: positions.iter().copied().collect(),
             waker: Arc::clone(&waker),
             expected: (0, 0),
@@ -302,11 +298,9 @@ struct Work {
     out: Out,
     orders: Receiver<Order>,
     reusable: Receiver<Rows>,
-    /// When to ask for new partitions; None: never.
-    next_check: Option<Instant>,
-    known: usize,
-    /// Questions for the partitions since a broker was last heard of.
-    unanswered: u32,
+    watch: Option<Watch>,
+    /// Why the brokers could not be reached when last looked.
+    trouble: Option<SqlState>,
     /// The next offset of each partition.
     next: BTreeMap<i32, i64>,
     waker: Arc<Mutex<Option<Waker>>>,
@@ -327,7 +321,6 @@ impl Work {
     }
 
     fn read(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
-        let mut trouble = None;
         while !self.out.stopped() {
             while let Ok(order) = self.orders.try_recv() {
                 match order {
@@ -341,26 +334,65 @@ impl Work {
                     }
                 }
             }
-            self.check_partitions(consumer);
-            if self.unanswered >= UNANSWERED {
-                self.unanswered = 0;
+            self.look(consumer)?;
+            if self.watch.as_mut().is_some_and(Watch::is_given_up) {
                 let positions: Vec<Position> = self.next.iter().map(|(p, o)| (*p, *o)).collect();
                 consumer.renew(&self.topic, &positions).map_err(Failure::Other)?;
                 *self.waker.lock() = consumer.waker();
             }
             self.read_slice(consumer)?;
-            for notice in consumer.take_notices() {
-                let line = format!("librdkafka ({:?}): {}", notice.level, notice.text);
-                self.out.send(Input::Notice(line));
+            self.report(consumer);
+        }
+        Ok(())
+    }
+
+    /// Tells what librdkafka says besides messages.
+    fn report(&mut self, consumer: &Consumer) {
+        for notice in consumer.take_notices() {
+            let line = format!("librdkafka ({:?}): {}", notice.level, notice.text);
+            self.out.send(Input::Notice(line));
+        }
+        match consumer.trouble() {
+            Some(error) if self.trouble != Some(error.sqlstate) => {
+                self.trouble = Some(error.sqlstate);
+                self.out.send(Input::Trouble(error));
             }
-            match consumer.trouble() {
-                Some(error) if trouble != Some(error.sqlstate) => {
-                    trouble = Some(error.sqlstate);
-                    self.out.send(Input::Trouble(error));
-                }
-                None if trouble.take().is_some() => self.out.send(Input::Recovered),
-                _ => {}
+            None if self.trouble.take().is_some() => self.out.send(Input::Recovered),
+            _ => {}
+        }
+    }
+
+    /// Looks at the topic when that is due; whether it has been found.
+    fn look(&mut self, consumer: &Consumer) -> Result<bool, Failure> {
+        let Some(watch) = self.watch.as_mut().filter(|watch| watch.is_due()) else {
+            return Ok(false);
+        };
+        let stopped = || self.out.stopped();
+        if let Some(partitions) = watch.look(consumer, &stopped).map_err(Failure::Other)? {
+            self.out.send(Input::Partitions(partitions));
+        }
+        Ok(watch.has_found())
+    }
+
+    fn is_sure(&self) -> bool {
+        self.watch.as_ref().is_none_or(Watch::is_sure)
+    }
+
+    /// Waits until what has been taken is known to be the topic's, or the thread is to stop.
+    fn make_sure(&mut self, consumer: &Consumer) -> Result<(), Failure> {
+        while !self.is_sure() && !self.out.stopped() {
+            // One look is enough, whatever has come meanwhile: it began after the messages were taken.
+            if self.look(consumer)? {
+                return Ok(());
             }
+            if self.watch.as_mut().is_some_and(Watch::is_given_up) {
+                return Err(Failure::Other(Error::new(
+                    SqlState::CONNECTION_FAILURE,
+                    format!("no broker answers questions for topic \"{}\"", self.topic),
+                )));
+            }
+            self.report(consumer);
+            std::thread::sleep(LOOK);
         }
         Ok(())
     }
@@ -393,8 +425,19 @@ impl Work {
         if taken == 0 {
             // A quiet topic: the memory is not needed.
             while self.reusable.try_recv().is_ok() {}
-        } else {
-            self.unanswered = 0;
+        } else if let Some(watch) = &mut self.watch {
+            watch.is_answered();
+        }
+        if let Some(watch) = &mut self.watch
+            && matches!(failure, Some(Failure::Unknown(_)))
+        {
+            watch.doubt();
+        }
+        if failure.is_some() || !blocks.is_empty() || !ends.is_empty() {
+            self.make_sure(consumer)?;
+            if self.out.stopped() {
+                return Ok(());
+            }
         }
         for rows in blocks {
             self.expected = (rows.len(), rows.bytes());
@@ -452,9 +495,11 @@ impl Work {
             return Ok(());
         }
         // Handed over at once: a poll's messages may grow to many blocks.
-        for full in blocks.drain(..) {
-            self.expected = (full.len(), full.bytes());
-            self.out.send_block(full, vec![]);
+        if self.is_sure() {
+            for full in blocks.drain(..) {
+                self.expected = (full.len(), full.bytes());
+                self.out.send_block(full, vec![]);
+            }
         }
         let mut rows = self.block();
         // An empty block takes any message.
@@ -462,32 +507,13 @@ impl Work {
         blocks.push(rows);
         Ok(())
     }
-
-    fn check_partitions(&mut self, consumer: &Consumer) {
-        let Some(due) = self.next_check else { return };
-        if Instant::now() < due {
-            return;
-        }
-        self.next_check = Some(Instant::now() + PARTITION_CHECK);
-        let stopped = || self.out.stopped();
-        // An unreachable broker is reported by the consumer itself; the next check comes soon.
-        let Ok(partitions) = consumer.partitions(&self.topic, METADATA_TIMEOUT, &stopped) else {
-            self.unanswered += 1;
-            return;
-        };
-        self.unanswered = 0;
-        if partitions.len() != self.known {
-            self.known = partitions.len();
-            self.out.send(Input::Partitions(partitions));
-        }
-    }
 }
 
 fn partition_failure(topic: &str, partition: i32, fault: PartitionFault, text: &str) -> Failure {
     let place = format!("topic \"{topic}\", partition {partition}: {text}");
     match fault {
         PartitionFault::OffsetOutOfRange => Failure::OffsetGone { partition },
-        PartitionFault::UnknownTopicOrPartition => Failure::Other(
+        PartitionFault::UnknownTopicOrPartition => Failure::Unknown(
             Error::new(SqlState::UNDEFINED_OBJECT, format!("topic \"{topic}\" cannot be read"))
                 .detail(place)
                 .hint("Was the topic deleted?"),

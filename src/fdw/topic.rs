@@ -120,7 +120,9 @@ impl TopicScan {
                 }
                 Some(Input::Partitions(_) | Input::Recovered | Input::Notice(_)) => {}
                 Some(Input::Trouble(error)) => return Err(error),
-                Some(Input::Failed(Failure::Other(error))) => return Err(error),
+                Some(Input::Failed(Failure::Other(error) | Failure::Unknown(error))) => {
+                    return Err(error);
+                }
                 Some(Input::Failed(Failure::OffsetGone { partition })) => {
                     return Err(Error::new(
                         SqlState::FDW_ERROR,
@@ -156,7 +158,7 @@ impl TopicScan {
         let layout = Layout::of(&self.table)?;
         let formats = Formats::of(&self.table, &layout, self.user)?;
         let decoding = (&formats, &self.needs);
-        self.reader = Some(Reader::start(consumer, &self.topic, &starts, decoding, budget, false)?);
+        self.reader = Some(Reader::start(consumer, &self.topic, &starts, decoding, budget, None)?);
         Ok(())
     }
 
@@ -256,7 +258,7 @@ fn resolve(
     limits: &Limits,
 ) -> Result<BTreeMap<i32, (i64, i64)>> {
     let cancelled = signals::interrupt_pending;
-    let mut partitions = consumer.partitions(topic, METADATA_TIMEOUT, &cancelled)?;
+    let mut partitions = consumer.topic(topic, METADATA_TIMEOUT, &cancelled)?.partitions;
     partitions.retain(|p| limits.wants_partition(*p));
     let mut ranges = BTreeMap::new();
     for partition in &partitions {

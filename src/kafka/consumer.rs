@@ -3,7 +3,9 @@
 
 use super::aside::Aside;
 use super::fault::Fault;
-use super::native::{Answer, Client, Messages, Queue, Record, Taken, Topic, Waker};
+use super::native::{
+    Answer, Client, Messages, MetadataAnswers, Queue, Record, Taken, Topic, Waker,
+};
 use super::notices::{Notice, Notices};
 use super::properties::Properties;
 use crate::error::{Error, Result, SqlState};
@@ -76,6 +78,7 @@ pub struct Consumer {
     pub(super) reads_committed: bool,
     group: Option<CString>,
     properties: Properties,
+    answers: Option<MetadataAnswers>,
     /// Group commits that have not been answered.
     commits: RefCell<usize>,
     pub(super) notices: RefCell<Notices>,
@@ -98,7 +101,20 @@ impl Consumer {
     /// # Errors
     /// When librdkafka refuses the properties together, or cannot read a file they name.
     pub fn open(properties: &Properties) -> Result<Consumer> {
-        let client = Client::new(properties.conf()?).map_err(|reason| {
+        Consumer::with(properties, None)
+    }
+
+    /// As `open`, and counts the brokers' answers to questions for metadata. For a process that does
+    /// not go on when this fails: see [`Client::new`].
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_counting(properties: &Properties, answers: &MetadataAnswers) -> Result<Consumer> {
+        Consumer::with(properties, Some(answers.clone()))
+    }
+
+    fn with(properties: &Properties, answers: Option<MetadataAnswers>) -> Result<Consumer> {
+        let client = Client::new(properties.conf()?, answers.clone()).map_err(|reason| {
             Error::new(
                 SqlState::FDW_UNABLE_TO_ESTABLISH_CONNECTION,
                 "cannot make a Kafka consumer with these properties",
@@ -110,6 +126,7 @@ impl Consumer {
             reads_committed: properties.reads_committed(),
             group: properties.group().and_then(|group| CString::new(group).ok()),
             properties: properties.clone(),
+            answers,
             commits: RefCell::new(0),
             notices: RefCell::default(),
             session: Aside::new(Session {
@@ -150,7 +167,7 @@ impl Consumer {
     /// Reads on with a new client, these partitions of the topic from these offsets; what the old one
     /// has fetched is dropped. An outage that it knew of goes on. Wakers have to be asked for anew.
     pub fn renew(&mut self, topic: &str, positions: &[(i32, i64)]) -> Result<()> {
-        let fresh = Consumer::open(&self.properties)?;
+        let fresh = Consumer::with(&self.properties, self.answers.clone())?;
         let old = std::mem::replace(&mut self.session, fresh.session);
         *self.commits.get_mut() = 0;
         old.close(Duration::ZERO);

@@ -5,7 +5,7 @@
 
 use super::consumer::{Consumer, SLICE, topic_name};
 use super::fault::Fault;
-use super::native::{Answer, EARLIEST, LATEST, Queue};
+use super::native::{Answer, EARLIEST, LATEST, Queue, TopicFound};
 use crate::error::{Error, Result, SqlState};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::time::{Duration, Instant};
@@ -16,38 +16,31 @@ use std::time::{Duration, Instant};
 /// 08006 when no broker answers, 28000 when they refuse the credentials, 42501 without the ACL,
 /// 42704 for an unknown topic or partition, 57014 when cancelled.
 impl Consumer {
-    /// The topic's partitions in their order. Never creates the topic.
-    pub fn partitions(
+    /// The topic's id and its partitions. Never creates the topic.
+    pub fn topic(
         &self,
         topic: &str,
         timeout: Duration,
         cancelled: &dyn Fn() -> bool,
-    ) -> Result<Vec<i32>> {
+    ) -> Result<TopicFound> {
         let name = topic_name(topic)?;
         let answer = self.ask(
             timeout,
             cancelled,
             |queue| self.session.client.describe_topic(&name, timeout, queue),
             |answer| match answer {
-                Answer::Partitions(partitions) => Some(partitions),
+                Answer::Topic(found) => Some(found),
                 _ => None,
             },
         )?;
-        match answer {
-            Ok(mut partitions) => {
-                partitions.sort_unstable();
-                Ok(partitions)
-            }
-            Err(fault) if fault.code == Code::UnknownTopicOrPartition => Err(self.failed(
-                &fault,
-                timeout,
-                &format!("Kafka topic \"{topic}\" does not exist"),
-            )),
-            Err(fault) => {
-                let what = format!("cannot get the partitions of Kafka topic \"{topic}\"");
-                Err(self.failed(&fault, timeout, &what))
-            }
-        }
+        answer.map_err(|fault| {
+            let what = if fault.code == Code::UnknownTopicOrPartition {
+                format!("Kafka topic \"{topic}\" does not exist")
+            } else {
+                format!("cannot get the partitions of Kafka topic \"{topic}\"")
+            };
+            self.failed(&fault, timeout, &what)
+        })
     }
 
     /// A partition's first offset and its end: the last stable offset, unless isolation.level is

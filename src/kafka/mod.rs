@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `properties` | which librdkafka properties a user may give, and the ones we set |
 //! | `consumer` | a client that reads partitions from given offsets, in batches |
-//! | `metadata` | questions to the brokers: partitions, watermarks, offsets by time |
+//! | `metadata` | questions to the brokers: a topic's id and partitions, watermarks, offsets by time |
 //! | `notices` | what librdkafka logs and whether the brokers can be reached |
 //! | `fault` | librdkafka's error codes as SQLSTATEs |
 //! | `aside` | an end with a deadline, for what may block when it is dropped |
@@ -19,5 +19,5 @@ mod notices;
 pub mod properties;
 
 pub use consumer::{Consumer, Event, PartitionFault};
-pub use native::{Record, Waker};
+pub use native::{MetadataAnswers, Record, TopicFound, Waker};
 pub use properties::Properties;

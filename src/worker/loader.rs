@@ -11,13 +11,15 @@ use super::position::{self, METADATA_TIMEOUT, Wanted};
 use super::task::{self, PostBatch};
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::locks;
+use crate::catalog::offsets;
 use crate::catalog::processes::LoaderArgs;
 use crate::catalog::runs::{self, Run};
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::reader::{Failure, Reader};
 use crate::fdw::source::{self, KafkaSource};
+use crate::fdw::watch::{CONFIRMED, Watch};
 use crate::gucs;
-use crate::kafka::{Consumer, Properties};
+use crate::kafka::{Consumer, MetadataAnswers, Properties, TopicFound};
 use crate::load::Blame;
 use crate::model::assign;
 use crate::model::schedule::{self, Phase, Retries};
@@ -180,20 +182,22 @@ impl Loader {
         activity::set_application_name(&format!("gpss job {}", job.name));
         activity::running(&format!("gpss job \"{}\": connecting to Kafka", job.name));
         let topic = &job.spec.topic;
-        let consumer = Consumer::open(&properties)?;
-        let partitions = consumer.partitions(topic, METADATA_TIMEOUT, &signals::stop_requested)?;
-        position::check_reset(&run, topic, &partitions)?;
-        let own = self.own(&partitions, &source)?;
-        let slot = self.args.slot;
+        let answers = MetadataAnswers::default();
+        let consumer = Consumer::open_counting(&properties, &answers)?;
+        let mut found = self.find(&job, &consumer)?;
+        position::check_reset(&run, topic, &found.partitions)?;
+        let own = self.own(&found.partitions, &source)?;
+        let LoaderArgs { slot, slots, .. } = self.args;
         let fallback = source.fallback;
-        let mut wanted = Wanted { job: &job, run: &run, slot, positioned, fallback };
-        let (positions, ends) = position::resolve(&wanted, &consumer, &own)?;
+        let mut wanted = Wanted { job: &job, run: &run, slot, slots, positioned, fallback };
+        let (positions, ends) = position::resolve(&wanted, &consumer, &found, &own)?;
         wanted.positioned = true;
         let starts: Vec<_> = positions.iter().map(|(p, o)| (*p, *o)).collect();
         let buffer = gucs::buffer_bytes();
         let decoding = &loading.statement.decoding;
         let decoding = (&decoding.formats, &decoding.needs);
-        let reader = Reader::start(consumer, topic, &starts, decoding, buffer, true)?;
+        let watch = Some(Watch::new(topic, found.clone(), answers));
+        let reader = Reader::start(consumer, topic, &starts, decoding, buffer, watch)?;
         let mut feed = Feed::new(reader, positions, ends, run.quit_at_eof);
         if self.said.is_none() {
             self.running()?;
@@ -262,11 +266,12 @@ impl Loader {
                     }
                 }
                 Next::Partitions(partitions) => {
-                    let mut new = self.own(&partitions, &source)?;
+                    found.partitions = partitions;
+                    let mut new = self.own(&found.partitions, &source)?;
                     new.retain(|partition| !feed.knows(*partition));
                     if !new.is_empty() {
                         let consumer = Consumer::open(&properties)?;
-                        let (positions, _) = position::resolve(&wanted, &consumer, &new)?;
+                        let (positions, _) = position::resolve(&wanted, &consumer, &found, &new)?;
                         consumer.close(METADATA_TIMEOUT);
                         caught::log(format!(
                             "gpss job \"{}\" reads new partitions {new:?} of topic \"{topic}\"",
@@ -285,6 +290,13 @@ impl Loader {
                 }
                 Next::Recovered => {}
                 Next::Failed(Failure::Other(error)) => return Err(error),
+                // It is there: the next session finds it.
+                Next::Failed(Failure::Unknown(Error { message, detail, .. })) => {
+                    return Err(Error {
+                        detail,
+                        ..Error::new(SqlState::CONNECTION_FAILURE, message)
+                    });
+                }
                 // Positions are resolved anew: the fallback decides, or the job fails there.
                 Next::Failed(Failure::OffsetGone { partition }) => {
                     return Err(Error::new(
@@ -386,6 +398,22 @@ impl Loader {
                 run,
             })
         })
+    }
+
+    /// Asks for the topic. One that has been read before is missed for good only when it is still
+    /// missing a little later: brokers that have just started may not know it yet.
+    fn find(&self, job: &Job, consumer: &Consumer) -> Result<TopicFound> {
+        let ask = || consumer.topic(&job.spec.topic, METADATA_TIMEOUT, &signals::stop_requested);
+        match ask() {
+            Err(error)
+                if error.sqlstate == SqlState::UNDEFINED_OBJECT
+                    && !tx(|tx| offsets::load(tx, job.id))?.is_empty()
+                    && self.sleep(CONFIRMED)? =>
+            {
+                ask()
+            }
+            answer => answer,
+        }
     }
 
     /// This slot's share of the partitions that the job reads.

@@ -3,16 +3,18 @@
 
 use super::feed::Offsets;
 use crate::catalog::jobs::Job;
-use crate::catalog::offsets::{self, Inherited};
+use crate::catalog::lost_ranges::{self, Lost, Reason};
+use crate::catalog::offsets::{self, Inherited, Origin};
 use crate::catalog::runs::{self, Run};
 use crate::error::{Error, Result, SqlState};
-use crate::kafka::Consumer;
+use crate::kafka::{Consumer, TopicFound};
+use crate::model::assign;
 use crate::model::job::Fallback;
 use crate::model::reset::{Reset, Start};
 use crate::pg::caught;
 use crate::pg::signals;
 use crate::pg::tx::tx;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long the brokers have for each question.
@@ -23,6 +25,7 @@ pub struct Wanted<'a> {
     pub job: &'a Job,
     pub run: &'a Run,
     pub slot: i32,
+    pub slots: i32,
     /// The run's reset has been applied to this slot's partitions before.
     pub positioned: bool,
     pub fallback: Option<Fallback>,
@@ -55,45 +58,52 @@ pub fn ends(consumer: &Consumer, topic: &str, partitions: &[i32]) -> Result<Offs
 pub fn resolve(
     wanted: &Wanted<'_>,
     consumer: &Consumer,
+    found: &TopicFound,
     partitions: &[i32],
 ) -> Result<(Offsets, Offsets)> {
     let Wanted { job, run, positioned, .. } = *wanted;
+    let topic = &job.spec.topic;
     let cancelled = signals::stop_requested;
-    let cluster = consumer.cluster_id(METADATA_TIMEOUT, &cancelled)?;
-    let (stored, inherited, known_cluster) = tx(|tx| {
-        let inherited = match &cluster {
-            Some(id) => offsets::inherited(tx, job.id, id)?,
-            // Who knows whether it is the same cluster.
-            None => None,
-        };
-        Ok((offsets::load(tx, job.id)?, inherited, offsets::cluster(tx, job.id)?))
-    })?;
+    let cluster_id = consumer.cluster_id(METADATA_TIMEOUT, &cancelled)?;
+    let origin = Origin { cluster_id, topic_id: found.id.clone() };
+    let (stored, inherited) =
+        tx(|tx| Ok((offsets::stored(tx, job.id)?, offsets::inherited(tx, job.id, &origin)?)))?;
     let reset = run.reset.as_ref().filter(|_| !positioned);
-    let stored = match (&known_cluster, &cluster, reset) {
-        (Some(known), Some(now), None) if known != now => {
-            return Err(other_cluster(&job.name, known, now));
-        }
+    // A run begins where the last load of the topic into the table stopped, whichever job it was.
+    let taken_over = !positioned && inherited.as_ref().is_some_and(|other| other.newer);
+    let (own, mut foreign): (BTreeMap<_, _>, BTreeMap<_, _>) = stored
+        .into_iter()
+        .filter(|(partition, _)| wanted.is_concerned(*partition, found, partitions))
+        .partition(|(_, stored)| stored.origin.may_be(&origin));
+    if reset.is_some() || taken_over {
         // Partitions that the reset does not name begin anew too.
-        (Some(known), Some(now), Some(_)) if known != now => Offsets::new(),
-        _ => stored,
-    };
+        foreign.clear();
+    }
+    for stored in foreign.values() {
+        wanted.check_origin(&stored.origin, &origin)?;
+    }
+
     let mut marks = BTreeMap::new();
     for partition in partitions {
-        let low_high =
-            consumer.watermarks(&job.spec.topic, *partition, METADATA_TIMEOUT, &cancelled)?;
+        let low_high = consumer.watermarks(topic, *partition, METADATA_TIMEOUT, &cancelled)?;
         marks.insert(*partition, low_high);
     }
     let at_time: BTreeMap<i32, Option<i64>> = match reset {
         Some(Reset::Timestamp(ms)) => consumer
-            .offsets_for_time(&job.spec.topic, *ms, partitions, METADATA_TIMEOUT, &cancelled)?
+            .offsets_for_time(topic, *ms, partitions, METADATA_TIMEOUT, &cancelled)?
             .into_iter()
             .collect(),
         _ => BTreeMap::new(),
     };
+    if consumer.topic(topic, METADATA_TIMEOUT, &cancelled)?.id != found.id {
+        return Err(Error::new(
+            SqlState::CONNECTION_FAILURE,
+            format!("Kafka topic \"{topic}\" is being made anew"),
+        ));
+    }
 
-    // A run begins where the last load of the topic into the table stopped, whichever job it was.
-    let taken_over = !positioned && inherited.as_ref().is_some_and(|other| other.newer);
     let mut positions = Offsets::new();
+    let mut lost = vec![];
     for (partition, (low, high)) in &marks {
         let reset_to = match reset {
             None => None,
@@ -109,26 +119,39 @@ pub fn resolve(
                 Start::Offset(offset) => *offset,
             }),
         };
-        let own = stored.get(partition).copied();
+        let own = own.get(partition).map(|stored| stored.next);
         let other = inherited.as_ref().and_then(|other| other.offsets.get(partition).copied());
         let known = if taken_over { other.or(own) } else { own.or(other) };
-        let check = |offset, fallback| {
-            within(offset, (*low, *high), fallback)
-                .ok_or_else(|| offset_gone(&job.spec.topic, *partition, offset, (*low, *high)))
-        };
-        let offset = match (reset_to, known) {
+        let topic_id = found.id.as_deref();
+        let place =
+            |fallback| Place { topic_id, partition: *partition, low: *low, high: *high, fallback };
+        let gone = |offset| offset_gone(topic, *partition, offset, (*low, *high));
+        let offset = match (reset_to, foreign.get(partition), known) {
             // What the user names has to be there; the fallback is for what retention took.
-            (Some(offset), _) => check(offset, None)?,
-            (None, Some(offset)) => check(offset, wanted.fallback)?,
+            (Some(offset), ..) => place(None).at(offset, &mut lost).ok_or_else(|| gone(offset))?,
+            (None, Some(_), _) => place(wanted.fallback).anew(&mut lost),
+            (None, None, Some(offset)) => {
+                place(wanted.fallback).at(offset, &mut lost).ok_or_else(|| gone(offset))?
+            }
             // GPSS and a new partition alike: from the oldest message on.
-            (None, None) => *low,
+            (None, None, None) => *low,
         };
         positions.insert(*partition, offset);
     }
+    lost.extend(foreign.iter().map(|(partition, stored)| Lost {
+        partition: *partition,
+        begin_offset: stored.next,
+        end_offset: stored.high,
+        reason: Reason::Recreated,
+        topic_id: stored.origin.topic_id.clone(),
+    }));
     let ends: Offsets = marks.iter().map(|(p, (_, high))| (*p, *high)).collect();
-    store(wanted, &stored, &positions, &ends, cluster.as_deref())?;
-    let used = |_: &Inherited| (stored.is_empty() || taken_over) && reset.is_none();
-    if let Some(other) = inherited.filter(used) {
+    let used = |_: &Inherited| (own.is_empty() || taken_over) && reset.is_none();
+    let used = inherited.filter(used);
+    let before = own.iter().map(|(partition, stored)| (*partition, stored.next)).collect();
+    let closed: Vec<i32> = foreign.into_keys().filter(|p| !marks.contains_key(p)).collect();
+    store(wanted, &before, &positions, &ends, &origin, &lost, &closed)?;
+    if let Some(other) = used {
         caught::log(format!(
             "gpss job \"{}\" continues where job \"{}\" stopped: same topic, same table",
             job.name, other.job
@@ -137,35 +160,119 @@ pub fn resolve(
     Ok((positions, ends))
 }
 
+impl Wanted<'_> {
+    /// Is the partition one of those to be read, or of this slot and no longer in the topic?
+    fn is_concerned(&self, partition: i32, found: &TopicFound, partitions: &[i32]) -> bool {
+        let (slot, slots) = (self.slot.unsigned_abs(), self.slots.unsigned_abs());
+        partitions.contains(&partition)
+            || (!found.partitions.contains(&partition)
+                && !assign::partitions_of(slot, slots, &[partition]).is_empty())
+    }
+
+    /// May the job go on although its offsets are of another topic?
+    fn check_origin(&self, known: &Origin, now: &Origin) -> Result<()> {
+        let Job { name, spec, .. } = self.job;
+        match (known, now) {
+            (Origin { cluster_id: Some(known), .. }, Origin { cluster_id: Some(now), .. })
+                if known != now =>
+            {
+                Err(other_cluster(name, known, now))
+            }
+            (Origin { topic_id: Some(known), .. }, Origin { topic_id: Some(now), .. })
+                if self.fallback.is_none() =>
+            {
+                Err(other_topic(name, &spec.topic, known, now))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Writes the positions: all of them when the run begins, later only those that are new or moved.
 fn store(
     wanted: &Wanted<'_>,
-    stored: &Offsets,
+    before: &Offsets,
     positions: &Offsets,
     ends: &Offsets,
-    cluster: Option<&str>,
+    origin: &Origin,
+    lost: &[Lost],
+    closed: &[i32],
 ) -> Result<()> {
+    let Wanted { job, positioned, slot, .. } = *wanted;
     let changed: Offsets = positions
         .iter()
-        .filter(|(partition, offset)| !wanted.positioned || stored.get(partition) != Some(offset))
+        .filter(|(partition, offset)| !positioned || before.get(partition) != Some(offset))
         .map(|(partition, offset)| (*partition, *offset))
         .collect();
-    if changed.is_empty() && wanted.positioned {
+    if changed.is_empty() && closed.is_empty() && positioned {
         return Ok(());
     }
     tx(|tx| {
-        offsets::position(tx, wanted.job.id, &changed, ends, cluster)?;
-        runs::mark_positioned(tx, wanted.job.id, wanted.slot)
-    })
+        offsets::position(tx, job.id, &changed, ends, origin)?;
+        offsets::close(tx, job.id, closed)?;
+        for lost in lost {
+            lost_ranges::insert(tx, job.id, &job.spec.topic, lost)?;
+        }
+        runs::mark_positioned(tx, job.id, slot)
+    })?;
+    if !lost.is_empty() {
+        let offsets: i64 = lost.iter().map(|lost| lost.end_offset - lost.begin_offset).sum();
+        let reasons: BTreeSet<&str> = lost.iter().map(|lost| lost.reason.as_str()).collect();
+        let reasons: Vec<&str> = reasons.into_iter().collect();
+        caught::log(format!(
+            "gpss job \"{}\" goes on behind {offsets} lost offsets of topic \"{}\" ({}): see \
+             gpss.lost_ranges",
+            job.name,
+            job.spec.topic,
+            reasons.join(", ")
+        ));
+    }
+    Ok(())
 }
 
-/// The offset itself when the broker has it, else what the fallback says.
-fn within(offset: i64, (low, high): (i64, i64), fallback: Option<Fallback>) -> Option<i64> {
-    match fallback {
-        _ if (low..=high).contains(&offset) => Some(offset),
-        Some(Fallback::Earliest) => Some(low),
-        Some(Fallback::Latest) => Some(high),
-        None => None,
+/// A partition as the broker has it, and where to go on when an offset is not there.
+struct Place<'a> {
+    topic_id: Option<&'a str>,
+    partition: i32,
+    low: i64,
+    high: i64,
+    fallback: Option<Fallback>,
+}
+
+impl Place<'_> {
+    /// The offset itself when the broker has it, else what the fallback says.
+    fn at(&self, offset: i64, lost: &mut Vec<Lost>) -> Option<i64> {
+        if (self.low..=self.high).contains(&offset) {
+            return Some(offset);
+        }
+        let to = self.fall_back(self.fallback?);
+        lost.push(if offset < self.low {
+            self.lost(offset, to, Reason::Retention)
+        } else {
+            self.lost(self.high, offset, Reason::Truncated)
+        });
+        Some(to)
+    }
+
+    /// Where to begin in a topic that was made anew; what that leaves out of it is lost.
+    fn anew(&self, lost: &mut Vec<Lost>) -> i64 {
+        let to = self.fallback.map_or(self.low, |fallback| self.fall_back(fallback));
+        if to > self.low {
+            lost.push(self.lost(self.low, to, Reason::Recreated));
+        }
+        to
+    }
+
+    fn fall_back(&self, fallback: Fallback) -> i64 {
+        match fallback {
+            Fallback::Earliest => self.low,
+            Fallback::Latest => self.high,
+        }
+    }
+
+    fn lost(&self, begin_offset: i64, end_offset: i64, reason: Reason) -> Lost {
+        let topic_id = self.topic_id.map(str::to_owned);
+        Lost { partition: self.partition, begin_offset, end_offset, reason, topic_id }
     }
 }
 
@@ -182,6 +289,23 @@ fn other_cluster(job: &str, known: &str, now: &str) -> Error {
     )
 }
 
+/// Offsets of one topic mean nothing in another, whatever its name.
+fn other_topic(job: &str, topic: &str, known: &str, now: &str) -> Error {
+    Error::new(
+        SqlState::NOT_IN_PREREQUISITE_STATE,
+        format!("the offsets of job \"{job}\" belong to another topic than \"{topic}\""),
+    )
+    .detail(format!(
+        "They are of the topic with the id {known}; \"{topic}\" has the id {now}: it was deleted and \
+         made anew, or the job reads another topic now."
+    ))
+    .hint(
+        "Say where to begin: gpss.start_job(…, reset => 'earliest') loads the whole topic, 'latest' \
+         only what is new. With FALLBACK_OFFSET (of a configuration), fallback_offset (the foreign \
+         table's option), a job goes on by itself.",
+    )
+}
+
 fn offset_gone(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)) -> Error {
     let reason = if offset < low {
         format!(
@@ -189,7 +313,9 @@ fn offset_gone(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)
             low - offset
         )
     } else {
-        format!("The broker has offsets {low} to {high}: the topic may have been made anew.")
+        format!(
+            "The broker has offsets {low} to {high}: brokers lost messages, or made the topic anew."
+        )
     };
     Error::new(
         SqlState::NO_DATA,
@@ -208,13 +334,46 @@ fn offset_gone(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)
 mod tests {
     use super::*;
 
+    fn at(
+        offset: i64,
+        (low, high): (i64, i64),
+        fallback: Option<Fallback>,
+    ) -> Option<(i64, Vec<Lost>)> {
+        let mut lost = vec![];
+        let place = Place { topic_id: None, partition: 0, low, high, fallback };
+        place.at(offset, &mut lost).map(|to| (to, lost))
+    }
+
+    fn lost(begin_offset: i64, end_offset: i64, reason: Reason) -> Vec<Lost> {
+        vec![Lost { partition: 0, begin_offset, end_offset, reason, topic_id: None }]
+    }
+
     #[test]
     fn an_offset_outside_the_log_falls_back_only_when_told_to() {
-        assert_eq!(within(5, (5, 9), None), Some(5));
-        assert_eq!(within(9, (5, 9), None), Some(9));
-        assert_eq!(within(4, (5, 9), None), None);
-        assert_eq!(within(4, (5, 9), Some(Fallback::Earliest)), Some(5));
-        assert_eq!(within(10, (5, 9), Some(Fallback::Latest)), Some(9));
+        assert_eq!(at(5, (5, 9), None), Some((5, vec![])));
+        assert_eq!(at(9, (5, 9), None), Some((9, vec![])));
+        assert_eq!(at(4, (5, 9), None), None);
+        assert_eq!(at(10, (5, 9), None), None);
+    }
+
+    #[test]
+    fn a_fallback_tells_what_is_lost() {
+        let (earliest, latest) = (Some(Fallback::Earliest), Some(Fallback::Latest));
+        assert_eq!(at(2, (5, 9), earliest), Some((5, lost(2, 5, Reason::Retention))));
+        assert_eq!(at(2, (5, 9), latest), Some((9, lost(2, 9, Reason::Retention))));
+        assert_eq!(at(12, (5, 9), earliest), Some((5, lost(9, 12, Reason::Truncated))));
+        assert_eq!(at(12, (5, 9), latest), Some((9, lost(9, 12, Reason::Truncated))));
+    }
+
+    #[test]
+    fn a_topic_made_anew_is_read_from_where_the_fallback_says() {
+        let anew = |fallback| {
+            let mut lost = vec![];
+            let place = Place { topic_id: None, partition: 0, low: 0, high: 7, fallback };
+            (place.anew(&mut lost), lost)
+        };
+        assert_eq!(anew(Some(Fallback::Earliest)), (0, vec![]));
+        assert_eq!(anew(Some(Fallback::Latest)), (7, lost(0, 7, Reason::Recreated)));
     }
 
     #[test]
@@ -222,6 +381,6 @@ mod tests {
         let retention = offset_gone("t", 0, 3, (10, 20));
         assert!(retention.detail.unwrap().contains("removed 7 messages"));
         let anew = offset_gone("t", 0, 30, (0, 20));
-        assert!(anew.detail.unwrap().contains("made anew"));
+        assert!(anew.detail.unwrap().contains("brokers lost"));
     }
 }

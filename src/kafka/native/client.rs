@@ -1,6 +1,7 @@
 //! A client, and what it can ask the brokers.
 
 use super::conf::Conf;
+use super::metadata_answers::MetadataAnswers;
 use super::queue::Queue;
 use super::raw::{REASON_BYTES, code, millis, text};
 use crate::kafka::fault::Fault;
@@ -18,6 +19,8 @@ pub struct Client {
     pub(super) rk: *mut rd::rd_kafka_t,
     /// Where `on_error` puts what it is told; librdkafka has its address.
     faults: Arc<Mutex<Vec<Fault>>>,
+    /// The same: only kept.
+    _metadata_answers: Option<MetadataAnswers>,
 }
 
 /// Faults kept until they are taken: one for each partition of a topic that is gone, and more.
@@ -50,15 +53,24 @@ unsafe impl Sync for Client {}
 
 impl Client {
     /// Makes a consumer; no network wait. The error is librdkafka's reason.
-    pub fn new(conf: Conf) -> Result<Arc<Client>, String> {
+    ///
+    /// With `metadata_answers`, its answers are counted there; a failure then leaves the
+    /// configuration behind, a few kilobytes.
+    pub fn new(
+        conf: Conf,
+        metadata_answers: Option<MetadataAnswers>,
+    ) -> Result<Arc<Client>, String> {
         let mut reason: [c_char; REASON_BYTES] = [0; REASON_BYTES];
         let faults = Arc::<Mutex<Vec<Fault>>>::default();
-        // SAFETY: on success librdkafka owns the configuration, on failure it stays ours. The faults
-        // keep their address and are dropped after librdkafka's client (`Client::drop`).
+        // SAFETY: on success librdkafka owns the configuration, on failure it stays ours. Faults and
+        // counter keep their addresses and are dropped after librdkafka's client (`Client::drop`).
         let rk = unsafe {
             rd::rd_kafka_conf_set_events(conf.0, rd::RD_KAFKA_EVENT_ERROR);
             rd::rd_kafka_conf_set_error_cb(conf.0, Some(on_error));
             rd::rd_kafka_conf_set_opaque(conf.0, Arc::as_ptr(&faults).cast_mut().cast());
+            if let Some(answers) = &metadata_answers {
+                answers.count_those_of(conf.0);
+            }
             rd::rd_kafka_new(
                 rd::rd_kafka_type_t::RD_KAFKA_CONSUMER,
                 conf.0,
@@ -67,11 +79,16 @@ impl Client {
             )
         };
         if rk.is_null() {
+            if metadata_answers.is_some() {
+                // librdkafka has destroyed the interceptors, which the configuration still names
+                // (rdkafka.c, `rd_kafka_new`): destroying it would free them twice.
+                std::mem::forget(conf);
+            }
             // SAFETY: librdkafka terminates the text within the buffer.
             return Err(unsafe { text(reason.as_ptr()) });
         }
         std::mem::forget(conf);
-        let client = Arc::new(Client { rk, faults });
+        let client = Arc::new(Client { rk, faults, _metadata_answers: metadata_answers });
         let main = Queue::main(&client);
         // SAFETY: both live; logs are forwarded to the main queue (property log.queue).
         unsafe { rd::rd_kafka_set_log_queue(rk, main.queue.as_ptr()) };
@@ -98,7 +115,7 @@ impl Client {
         (high >= 0).then_some(high)
     }
 
-    /// Asks for the topic's partitions; the answer comes to `queue` as [`Answer::Partitions`].
+    /// Asks for the topic's id and partitions; the answer comes to `queue` as [`Answer::Topic`].
     pub fn describe_topic(&self, topic: &CStr, timeout: Duration, queue: &Queue) {
         let options =
             Options::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);

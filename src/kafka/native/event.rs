@@ -2,12 +2,23 @@
 
 use super::raw::{code, elements, error_code, event_error, fault, text};
 use crate::kafka::fault::Fault;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rdkafka::bindings as rd;
 use rdkafka::types::RDKafkaRespErr;
 use std::ptr;
 
 /// Offsets by partition; -1 means that there is none for the time asked for.
 pub type PartitionOffsets = Vec<(i32, Result<i64, Fault>)>;
+
+/// A topic as a broker describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicFound {
+    /// As Kafka's tools show it; a topic that is made anew has another. None: brokers before 2.8.
+    pub id: Option<String>,
+    /// In their order.
+    pub partitions: Vec<i32>,
+}
 
 /// An event from a queue.
 #[derive(Debug)]
@@ -20,7 +31,7 @@ pub enum Answer {
     /// An error of the client as a whole.
     Error(Fault),
     Committed(Result<(), Fault>),
-    Partitions(Result<Vec<i32>, Fault>),
+    Topic(Result<TopicFound, Fault>),
     ClusterId(Result<Option<String>, Fault>),
     Offsets(Result<PartitionOffsets, Fault>),
     Other,
@@ -44,7 +55,7 @@ impl Happening {
                     Answer::Committed(self.result().and_then(|()| self.committed()))
                 }
                 rd::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => {
-                    Answer::Partitions(self.result().and_then(|()| self.partitions()))
+                    Answer::Topic(self.result().and_then(|()| self.topic()))
                 }
                 rd::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT => {
                     Answer::ClusterId(self.result().map(|()| self.cluster_id()))
@@ -78,7 +89,7 @@ impl Happening {
         }
     }
 
-    fn partitions(&self) -> Result<Vec<i32>, Fault> {
+    fn topic(&self) -> Result<TopicFound, Fault> {
         let mut count = 0;
         // SAFETY: called for this result only; all arrays belong to the event, which lives.
         unsafe {
@@ -92,10 +103,21 @@ impl Happening {
                 raw => return Err(fault(raw)),
             }
             let partitions = rd::rd_kafka_TopicDescription_partitions(topic, &mut count);
-            Ok(elements(partitions, count)
+            let mut partitions: Vec<i32> = elements(partitions, count)
                 .iter()
                 .map(|p| rd::rd_kafka_TopicPartitionInfo_partition(*p))
-                .collect())
+                .collect();
+            partitions.sort_unstable();
+            let id = rd::rd_kafka_TopicDescription_topic_id(topic);
+            let halves = [
+                rd::rd_kafka_Uuid_most_significant_bits(id),
+                rd::rd_kafka_Uuid_least_significant_bits(id),
+            ];
+            let id = (halves != [0, 0]).then(|| {
+                // Not librdkafka's own text: its alphabet is not that of Kafka's tools.
+                BASE64_URL_SAFE_NO_PAD.encode(halves.map(i64::to_be_bytes).concat())
+            });
+            Ok(TopicFound { id, partitions })
         }
     }
 

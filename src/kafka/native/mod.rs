@@ -4,8 +4,9 @@
 //! offsets, one queue of our own for all partitions, no consumer group. That queue carries fetched
 //! messages and partition errors only; `rd_kafka_consume_batch_queue` aborts the process on
 //! anything else (rdkafka_msg.c, `rd_kafka_message_get`), so nothing may be forwarded to it.
-//! Logs and client errors come as events from the main queue. The one callback (`client::on_error`)
-//! runs in our own thread while a partition queue is polled.
+//! Logs and client errors come as events from the main queue. Callbacks:
+//! `client::on_error` runs in our own thread while a partition queue is polled, those of
+//! `metadata_answers` in librdkafka's, and only count.
 //! librdkafka blocks all signals in the threads it makes (rdkafka.c, `rd_kafka_new`;
 //! rdkafka_broker.c, `rd_kafka_broker_add`), so PostgreSQL's handlers never run on them.
 //!
@@ -17,6 +18,7 @@ mod client;
 mod conf;
 mod event;
 mod message;
+mod metadata_answers;
 mod queue;
 mod raw;
 mod signals;
@@ -24,8 +26,9 @@ mod topic;
 
 pub use client::{Client, EARLIEST, LATEST};
 pub use conf::{Conf, Refusal};
-pub use event::Answer;
+pub use event::{Answer, TopicFound};
 pub use message::{Record, Taken};
+pub use metadata_answers::MetadataAnswers;
 pub use queue::{Messages, Queue, Waker};
 pub use signals::SignalsBlocked;
 pub use topic::Topic;

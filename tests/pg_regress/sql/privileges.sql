@@ -33,6 +33,8 @@ SELECT statement, pg_temp.error_of(statement) FROM (VALUES
     ('TABLE gpss.jobs'),
     ('TABLE gpss.progress'),
     ('TABLE gpss.batches'),
+    ('TABLE gpss.lost_range'),
+    ('TABLE gpss.lost_ranges'),
     ('TABLE gpss.errors'),
     ('INSERT INTO gpss.job (name, owner, spec) VALUES (''x'', ''regress_gpss_bob'', ''{}'')'),
     ('UPDATE gpss.offsets SET next_offset = 0'),
@@ -69,11 +71,14 @@ INSERT INTO gpss.batch (id, job_id, partition, start_time, end_time, begin_offse
 SELECT -id, id, 0, now(), now(), 0, 10, 10, 1000, 9, 1, 'rows' FROM gpss.job WHERE removed_at IS NULL;
 INSERT INTO gpss.error (job_id, batch_id, topic, partition, "offset", payload, stage, sqlstate, message)
 SELECT id, -id, 't', 0, 3, 'secret', 'map', '22P02', 'bad' FROM gpss.job WHERE removed_at IS NULL;
+INSERT INTO gpss.lost_range (job_id, topic, partition, begin_offset, end_offset, reason)
+SELECT id, 't', 0, 3, 10, 'retention' FROM gpss.job WHERE removed_at IS NULL;
 
 CREATE FUNCTION pg_temp.visible() RETURNS TABLE (view text, jobs text) LANGUAGE sql AS $$
     SELECT 'jobs', string_agg(name, ', ' ORDER BY name) FROM gpss.jobs
     UNION ALL SELECT 'progress', string_agg(job, ', ' ORDER BY job) FROM gpss.progress
     UNION ALL SELECT 'batches', string_agg(job, ', ' ORDER BY job) FROM gpss.batches
+    UNION ALL SELECT 'lost_ranges', string_agg(job, ', ' ORDER BY job) FROM gpss.lost_ranges
     UNION ALL SELECT 'errors', string_agg(job, ', ' ORDER BY job) FROM gpss.errors
 $$;
 SET ROLE regress_gpss_alice;
@@ -183,6 +188,7 @@ RESET ROLE;
 
 DELETE FROM gpss.error;
 DELETE FROM gpss.batch;
+DELETE FROM gpss.lost_range;
 RESET search_path;
 SET client_min_messages = warning;
 DROP SCHEMA gpss_privileges CASCADE;
