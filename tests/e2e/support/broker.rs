@@ -1,10 +1,16 @@
 //! The broker of `pg_test/broker`, its topics, and kcat as their producer.
 
 use super::{script, succeed, unique};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use std::io::Write;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Command, Stdio};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 #[derive(Clone)]
 pub struct Broker {
@@ -70,13 +76,25 @@ impl Broker {
         self.create_topic(1, &[setting])
     }
 
+    /// One of one partition that is compacted within a second or two.
+    pub fn compacted_topic(&self) -> Topic {
+        self.create_topic(
+            1,
+            &[
+                "cleanup.policy=compact",
+                "segment.ms=500",
+                "min.cleanable.dirty.ratio=0.001",
+                "min.compaction.lag.ms=0",
+                "max.compaction.lag.ms=500",
+                "delete.retention.ms=0",
+            ],
+        )
+    }
+
     fn create_topic(&self, partitions: u32, settings: &[&str]) -> Topic {
-        let name = unique("topic");
-        let count = partitions.to_string();
-        let mut arguments = vec![self.name, "create-topic", &name, &count];
-        arguments.extend(settings);
-        script("broker", &arguments);
-        Topic { broker: self.clone(), name, partitions }
+        let topic = Topic { broker: self.clone(), name: unique("topic"), partitions };
+        topic.create(settings);
+        topic
     }
 }
 
@@ -98,6 +116,44 @@ impl Topic {
         let answer = succeed(Command::new("kcat").args(["-Q", "-b", self.brokers(), "-t", &place]));
         let offset = answer.rsplit(' ').next().and_then(|offset| offset.parse().ok());
         offset.unwrap_or_else(|| panic!("no offset: {answer:?}"))
+    }
+
+    fn create(&self, settings: &[&str]) {
+        let count = self.partitions.to_string();
+        let mut arguments = vec![self.broker.name, "create-topic", &self.name, &count];
+        arguments.extend(settings);
+        script("broker", &arguments);
+    }
+
+    /// Makes it again after it was deleted.
+    pub fn make(&self) {
+        self.create(&[]);
+    }
+
+    pub fn delete(&self) {
+        script("broker", &[self.broker.name, "delete-topic", &self.name]);
+    }
+
+    /// Deletes it and makes another one of its name, as fast as the broker can.
+    pub fn make_anew(&mut self, partitions: u32) {
+        self.partitions = partitions;
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.brokers());
+        let admin: AdminClient<DefaultClientContext> = config.create().expect("a client");
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let count = i32::try_from(partitions).expect("a number of partitions");
+        let anew = NewTopic::new(&self.name, count, TopicReplication::Fixed(1));
+        let deleted = wait_for(admin.delete_topics(&[&self.name], &options));
+        let created = wait_for(admin.create_topics([&anew], &options));
+        for result in [deleted, created] {
+            assert!(result.expect("an answer").iter().all(Result::is_ok), "the broker refuses");
+        }
+    }
+
+    /// Removes the messages before an offset, as retention does.
+    pub fn expire(&self, partition: u32, offset: u32) {
+        let (partition, offset) = (partition.to_string(), offset.to_string());
+        script("broker", &[self.broker.name, "delete-records", &self.name, &partition, &offset]);
     }
 
     fn producer(&self, partition: u32) -> Command {
@@ -155,6 +211,17 @@ impl Topic {
         let total = partitions.to_string();
         script("broker", &[self.broker.name, "add-partitions", &self.name, &total]);
         self.partitions = partitions;
+    }
+}
+
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

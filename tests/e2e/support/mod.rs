@@ -61,6 +61,15 @@ pub fn eventually(what: &str, seconds: u64, mut condition: impl FnMut() -> bool)
     }
 }
 
+/// SIGSTOP and SIGCONT.
+pub fn pause(pid: i64) {
+    succeed(Command::new("kill").args(["-STOP", &pid.to_string()]));
+}
+
+pub fn resume(pid: i64) {
+    succeed(Command::new("kill").args(["-CONT", &pid.to_string()]));
+}
+
 /// SIGKILL.
 pub fn kill_hard(pid: i64) {
     signal(pid, "KILL");
