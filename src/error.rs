@@ -6,7 +6,7 @@ use std::fmt;
 /// Who has to act on an error; decides between an error row, a retry and a stopped job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// One message is at fault: classes 21, 22, 23, 44, 54, P0001, codes of the user's own.
+    /// One message is at fault: classes 20 to 23, 2F, 44, 54, P0, codes of the user's own.
     Data,
     /// The surroundings are at fault and may mend by themselves, or by somebody who knows nothing of
     /// the job: classes 08, 28, 40, 53, 57, 58, 72, 55006, 55P03.
@@ -84,9 +84,9 @@ impl SqlState {
             code => match &code[..2] {
                 "08" | "28" | "40" | "53" | "57" | "58" | "72" => Class::Environment,
                 "XX" => Class::Bug,
-                "00" | "01" | "02" | "03" | "0A" | "0B" | "0F" | "0L" | "0P" | "0Z" | "20"
-                | "24" | "25" | "26" | "27" | "2B" | "2D" | "2F" | "34" | "3B" | "3D" | "3F"
-                | "42" | "55" | "F0" | "HV" => Class::Config,
+                "00" | "01" | "02" | "03" | "0A" | "0B" | "0F" | "0L" | "0P" | "0Z" | "24"
+                | "25" | "26" | "27" | "2B" | "2D" | "34" | "3B" | "3D" | "3F" | "42" | "55"
+                | "F0" | "HV" => Class::Config,
                 _ => Class::Data,
             },
         }
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_code_tells_who_has_to_act() {
         let class = |code| SqlState::new(code).class();
-        for code in ["22P02", "23505", "54000", "P0001", "G0001", "44000"] {
+        for code in ["20000", "22P02", "23505", "2F005", "54000", "P0001", "G0001", "44000"] {
             assert_eq!(class(code), Class::Data, "{code}");
         }
         for code in [

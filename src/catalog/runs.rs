@@ -221,3 +221,10 @@ pub fn forget(tx: &Tx, job_id: i64) -> Result<()> {
     }
     Ok(())
 }
+
+/// Has the job committed a batch within the last so many microseconds?
+pub fn has_loaded_within(tx: &Tx, job_id: i64, micros: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM gpss.offsets WHERE job_id = $1 AND rows_loaded > 0
+        AND updated_at > pg_catalog.clock_timestamp() - $2 * interval '1 microsecond')";
+    one(select(tx, sql, &[Arg::from(job_id), Arg::from(micros)], |row| row.get(1))?)
+}

@@ -15,11 +15,12 @@ pub use statement::Statement;
 
 use crate::error::{Class, Error};
 
-/// Can a single message be at fault? Class Data, and of class 42 what an expression can raise for one
-/// message and not for another (a tsvector's syntax, row-level security), but not what says that something
-/// does not exist.
+/// Can a single message be at fault? Class Data, and what an expression can raise for one message and not
+/// for another: a feature that is not supported (a unit of `date_trunc`), and of class 42 all (a tsvector's
+/// syntax, row-level security) but what says that something does not exist.
 pub fn may_be_a_messages(error: &Error) -> bool {
     let state = error.sqlstate.as_str();
     let missing = ["42P01", "42703", "42883", "42P02", "42704", "42P10"].contains(&state);
-    error.class() == Class::Data || (state.starts_with("42") && !missing)
+    let of_an_expression = state == "0A000" || (state.starts_with("42") && !missing);
+    error.class() == Class::Data || of_an_expression
 }

@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(1);
 const LEAVE: Duration = Duration::from_secs(2);
 /// With everything running: ends of loaders wake the process, this is for the purge.
 const LATER: Duration = Duration::from_secs(300);
-/// A loader that lived this long was healthy: its successor starts at once.
+/// A loader that lived this long, or has loaded anything, was healthy: its successor starts soon.
 const HEALTHY: Duration = Duration::from_secs(60);
 /// When no process of max_worker_processes is free: asked again after this, unless a loader of ours
 /// ends before.
@@ -274,7 +274,9 @@ impl Scheduler {
             ended: None,
         });
         if known.handle.take().is_some() {
-            if known.started.elapsed() > HEALTHY {
+            let lived = known.started.elapsed();
+            let micros = i64::try_from(lived.as_micros()).unwrap_or(i64::MAX);
+            if lived > HEALTHY || runs::has_loaded_within(tx, job.id, micros)? {
                 known.backoff.succeeded();
             }
             let pause = known.backoff.failed(super::jitter());

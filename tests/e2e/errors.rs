@@ -136,6 +136,70 @@ fn a_row_without_a_partition_costs_its_message() {
 }
 
 #[test]
+fn what_a_function_raises_for_some_messages_costs_these() {
+    let scene = Scene::new(1);
+    scene.db.sql(
+        "CREATE FUNCTION pick(n int) RETURNS int LANGUAGE plpgsql AS $$
+         BEGIN
+             CASE n WHEN 1 THEN RETURN date_part('nonsense', now());
+                    WHEN 2 THEN PERFORM date_trunc('hour', '1 day'::interval), date_trunc('week', '1 day'::interval);
+                    WHEN 3 THEN PERFORM 'a & '::tsquery;
+                    WHEN 4 THEN NULL;
+                    WHEN 5 THEN RETURN 5;
+             END CASE;
+         END $$",
+    );
+    scene.topic.send_numbers(1..7);
+    let config = scene.config(100, 100).replace("(jdata->>'n')::int", "pick((jdata->>'n')::int)");
+    scene.db.sql(&format!("SELECT gpss.submit_job('numbers', {})", literal(&config)));
+    scene.load_to_the_end();
+    let errors =
+        r#"SELECT "offset", sqlstate, stage, column_name FROM gpss.errors ORDER BY "offset""#;
+    let expected =
+        ["0|22023|map|n", "1|0A000|map|n", "2|42601|map|n", "3|2F005|map|n", "5|20000|map|n"];
+    assert_eq!(scene.db.sql(errors).lines().collect::<Vec<_>>(), expected);
+    assert_eq!(scene.rows(), 1);
+}
+
+#[test]
+fn a_statement_that_fails_without_any_message_is_at_fault_itself() {
+    let scene = Scene::new(1);
+    scene.db.sql(
+        "CREATE FUNCTION frozen() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'the table is frozen'; END $$;
+         CREATE TRIGGER frozen AFTER INSERT ON numbers FOR EACH STATEMENT EXECUTE FUNCTION frozen()",
+    );
+    scene.topic.send_numbers(0..10);
+    scene.submit(100);
+    scene.start();
+    eventually("the job fails", 30, || scene.status() == "JOB_ERROR");
+    let message = scene.db.sql("SELECT errmsg FROM gpss.jobs WHERE name = 'numbers'");
+    assert!(message.contains("the table is frozen"), "{message}");
+    assert_eq!(scene.db.sql("SELECT count(*) FROM gpss.errors"), "0");
+}
+
+#[test]
+fn a_statement_trigger_that_looks_at_the_rows_costs_those_it_refuses() {
+    let scene = Scene::new(1);
+    scene.db.sql(
+        "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF EXISTS (SELECT FROM added WHERE n % 40 = 7) THEN RAISE EXCEPTION 'no sevens'; END IF;
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER look AFTER INSERT ON numbers REFERENCING NEW TABLE AS added
+             FOR EACH STATEMENT EXECUTE FUNCTION look()",
+    );
+    scene.topic.send_numbers(0..100);
+    scene.submit(100);
+    scene.load_to_the_end();
+    let errors =
+        r#"SELECT string_agg("offset"::text, ' ' ORDER BY "offset"), min(stage) FROM gpss.errors"#;
+    assert_eq!(scene.db.sql(errors), "7 47 87|write");
+    assert_eq!(scene.rows(), 97);
+}
+
+#[test]
 fn an_error_of_one_table_of_several_names_its_column() {
     let scene = Scene::new(1);
     scene.db.sql("CREATE TABLE other (m int CHECK (m < 5))");
