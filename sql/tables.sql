@@ -78,7 +78,8 @@ CREATE TABLE gpss.error (
     status text NOT NULL DEFAULT 'new' CHECK (status IN ('new', 'retried', 'discarded')),
     attempts integer NOT NULL DEFAULT 1
 );
-CREATE INDEX error_job ON gpss.error (job_id, occurred_at);
+CREATE INDEX error_job ON gpss.error (job_id, id);
+CREATE INDEX error_age ON gpss.error (occurred_at);
 
 -- What a job could not read, because the brokers had it no longer; written by the transaction that
 -- moves the job over it.

@@ -79,6 +79,8 @@ impl SqlState {
         match self.as_str() {
             // object_in_use, lock_not_available.
             "55006" | "55P03" => Class::Environment,
+            // sequence_generator_limit_exceeded
+            "2200H" => Class::Config,
             // read_only_sql_transaction: the server is a standby or was set read only.
             "25006" => Class::Environment,
             code => match &code[..2] {
@@ -177,7 +179,7 @@ mod tests {
         ] {
             assert_eq!(class(code), Class::Environment, "{code}");
         }
-        for code in ["42P01", "42501", "0A000", "HV00D", "55000", "02000"] {
+        for code in ["2200H", "42P01", "42501", "0A000", "HV00D", "55000", "02000"] {
             assert_eq!(class(code), Class::Config, "{code}");
         }
         assert_eq!(class("XX000"), Class::Bug);

@@ -7,6 +7,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::KafkaSource;
 use crate::load::{Statement, load_again};
 use crate::pg::acl::{self, AsUser};
+use crate::pg::spi;
 use crate::pg::tx::Tx;
 use pgrx::datum::Interval;
 use pgrx::prelude::*;
@@ -36,6 +37,8 @@ fn retry(name: &str, ids: Option<&[i64]>) -> Result<(i64, i64)> {
     // A mapping is mended by removing the job and submitting another one of its name.
     let named = jobs::all_named(&tx, name)?.into_iter().filter(|j| j.owner == job.owner);
     let job_ids: Vec<i64> = named.map(|job| job.id).collect();
+    // What the caller's transaction has deferred is checked as the caller, not as the job's owner.
+    spi::exec(&tx, "SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     let _owner = as_owner(&tx, &job);
     let (statement, table) = Statement::prepare(&tx, &job)?;
     let topic = KafkaSource::of(&table)?.topic;
@@ -86,6 +89,10 @@ fn purge_errors(
             jobs.iter().filter(|job| check_owner(job).is_ok()).map(|job| job.id).collect();
         if own.is_empty() {
             check_owner(first)?;
+        }
+        if older_than.as_ref().is_some_and(|age| age.as_micros() < 0) {
+            let message = "older_than must not be negative";
+            return Err(Error::new(SqlState::INVALID_PARAMETER, message));
         }
         let age = older_than.map(|age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
         let deleted = errors::delete(&tx, &own, ids.as_deref(), status, age)?;

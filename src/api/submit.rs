@@ -8,7 +8,7 @@ use crate::fdw::source::{self, KafkaSource};
 use crate::model::config::{self, LoadConfig, Target};
 use crate::model::fragment::enclosed;
 use crate::model::job::{Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, Output, TableName};
-use crate::model::statement::{insert_statement, qualified, quote_ident};
+use crate::model::statement::{insert_statement, mapping_of_same_names, qualified, quote_ident};
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::spi;
 use crate::pg::subtx::subtx;
@@ -68,7 +68,8 @@ pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<Job> {
     check_name(name)?;
     let targets = targets_of(tx, config)?;
     let id = jobs::next_id(tx)?;
-    let spec = from_config::make(tx, id, config, targets)?;
+    let mut spec = from_config::make(tx, id, config, targets)?;
+    settle_columns(tx, &mut spec)?;
     check_statements(tx, &spec)?;
     let job = Job { id, name: name.to_owned(), owner: acl::current_user(), spec };
     jobs::insert(tx, &job)?;
@@ -79,7 +80,8 @@ pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<Job> {
 pub fn replace(tx: &Tx, job: &Job, config: &LoadConfig) -> Result<()> {
     let targets = targets_of(tx, config)?;
     from_config::drop_objects(tx, job)?;
-    let spec = from_config::make(tx, job.id, config, targets)?;
+    let mut spec = from_config::make(tx, job.id, config, targets)?;
+    settle_columns(tx, &mut spec)?;
     check_statements(tx, &spec)?;
     jobs::update_spec(tx, job.id, &spec)
 }
@@ -137,7 +139,7 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<i64> {
     }
     let table = Table::load(plain.source);
     source::check_wrapper(&table)?;
-    let spec = JobSpec {
+    let mut spec = JobSpec {
         origin: Origin::Sql,
         topic: KafkaSource::of(&table)?.topic,
         source: TableName { schema: table.schema, name: table.name },
@@ -157,6 +159,7 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<i64> {
         schedule: Default::default(),
         alert: None,
     };
+    settle_columns(tx, &mut spec)?;
     check_statements(tx, &spec)?;
     let id = jobs::next_id(tx)?;
     jobs::insert(tx, &Job { id, name: name.to_owned(), owner: acl::current_user(), spec })?;
@@ -222,6 +225,19 @@ pub fn oid(tx: &Tx, name: &TableName) -> Result<Oid> {
 /// or never (GPSS does the same with EXPLAIN). Returns the statements.
 pub fn check_statements(tx: &Tx, spec: &JobSpec) -> Result<Vec<String>> {
     spec.outputs.iter().map(|output| check_statement(tx, spec, output)).collect()
+}
+
+/// Gives outputs without a mapping the one of columns of the same name.
+fn settle_columns(tx: &Tx, spec: &mut JobSpec) -> Result<()> {
+    let source = relation_columns(oid(tx, &spec.source)?);
+    let source: Vec<String> = source.into_iter().map(|column| column.name).collect();
+    for output in &mut spec.outputs {
+        if output.mapping.is_none() && output.transformer.is_none() {
+            let target = relation_columns(oid(tx, &output.target)?);
+            output.mapping = Some(mapping_of_same_names(&output.target, &source, &target)?);
+        }
+    }
+    Ok(())
 }
 
 fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {

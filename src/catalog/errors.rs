@@ -4,6 +4,7 @@ use super::{exec, one, run, select};
 use crate::error::{Result, SqlState};
 use crate::model::rows::Message;
 use crate::pg::acl::AsUser;
+use crate::pg::datum;
 use crate::pg::spi::{Arg, Plan, Row, Type};
 use crate::pg::tx::Tx;
 
@@ -84,6 +85,8 @@ impl Recorder {
         }
         let _owner = AsUser::extension_owner();
         for reject in rejects {
+            // A header must not keep its message from being recorded.
+            let headers = reject.headers.map(datum::storable);
             let args = [
                 Arg::from(job_id),
                 Arg::from(batch_id),
@@ -93,7 +96,7 @@ impl Recorder {
                 Arg::from(reject.timestamp_ms),
                 Arg::from(reject.key),
                 Arg::from(reject.payload),
-                Arg::from(reject.headers),
+                Arg::from(headers.as_deref()),
                 Arg::from(reject.reason.stage.as_str()),
                 Arg::from(reject.reason.sqlstate.as_str()),
                 Arg::from(reject.reason.message),
@@ -246,40 +249,48 @@ pub struct Purged {
     pub discarded: i64,
 }
 
-/// Deletes rows that are older than `seconds`, and gives up the payloads of the oldest where those of a
-/// job need more than `bytes`. Rows that somebody has locked are left for the next time.
-pub fn purge(tx: &Tx, seconds: Option<i32>, bytes: Option<i64>) -> Result<Purged> {
-    let mut purged = Purged::default();
-    if let Some(seconds) = seconds {
-        let sql = "WITH old AS (
-                SELECT id FROM gpss.error
-                WHERE occurred_at < pg_catalog.now() - $1 * interval '1 second'
-                FOR UPDATE SKIP LOCKED
-            ), deleted AS (
-                DELETE FROM gpss.error AS e USING old WHERE e.id = old.id RETURNING e.status
-            )
-            SELECT count(*), count(*) FILTER (WHERE status = 'new') FROM deleted";
-        let counts = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
-        (purged.deleted, purged.of_them_new) = one(exec(tx, sql, &[Arg::from(seconds)], counts)?)?;
-    }
-    if let Some(bytes) = bytes {
-        let sql = "WITH sized AS (
-                SELECT id, sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(key), 0))
-                    OVER (PARTITION BY job_id ORDER BY id DESC) AS with_younger
-                FROM gpss.error WHERE payload IS NOT NULL OR key IS NOT NULL
-            ), large AS (
-                SELECT e.id FROM gpss.error AS e JOIN sized USING (id) WHERE with_younger > $1
-                FOR UPDATE OF e SKIP LOCKED
-            ), discarded AS (
-                UPDATE gpss.error AS e SET key = NULL, payload = NULL, headers = NULL,
-                    status = CASE status WHEN 'new' THEN 'discarded' ELSE status END
-                FROM large WHERE e.id = large.id
-                RETURNING 1
-            )
-            SELECT count(*) FROM discarded";
-        purged.discarded = one(exec(tx, sql, &[Arg::from(bytes)], |row| row.get(1))?)?;
-    }
-    Ok(purged)
+/// Rows that one purge takes at most, so that it is over soon.
+pub const PORTION: i64 = 10_000;
+
+/// Deletes rows that are older than `seconds`. As `discard`, it leaves rows that somebody has locked for
+/// the next time.
+pub fn purge(tx: &Tx, seconds: i32) -> Result<Purged> {
+    let sql = "WITH old AS (
+            SELECT id FROM gpss.error
+            WHERE occurred_at < pg_catalog.now() - $1 * interval '1 second'
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ), deleted AS (
+            DELETE FROM gpss.error AS e USING old WHERE e.id = old.id RETURNING e.status
+        )
+        SELECT count(*), count(*) FILTER (WHERE status = 'new') FROM deleted";
+    let counts = |row: &Row<'_>| {
+        Ok(Purged { deleted: row.get(1)?, of_them_new: row.get(2)?, ..Purged::default() })
+    };
+    one(exec(tx, sql, &[Arg::from(seconds), Arg::from(PORTION)], counts)?)
+}
+
+/// Gives up the payloads of the oldest rows where those of a job need more than `bytes`.
+pub fn discard(tx: &Tx, bytes: i64) -> Result<Purged> {
+    // As long as the whole table is smaller, none of it is read.
+    let sql = "WITH sized AS (
+            SELECT id, sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(key), 0))
+                OVER (PARTITION BY job_id ORDER BY id DESC) AS with_younger
+            FROM gpss.error
+            WHERE pg_catalog.pg_table_size('gpss.error') > $1 AND (payload IS NOT NULL OR key IS NOT NULL)
+        ), large AS (
+            SELECT e.id FROM gpss.error AS e JOIN sized USING (id) WHERE with_younger > $1
+            LIMIT $2
+            FOR UPDATE OF e SKIP LOCKED
+        ), discarded AS (
+            UPDATE gpss.error AS e SET key = NULL, payload = NULL, headers = NULL,
+                status = CASE status WHEN 'new' THEN 'discarded' ELSE status END
+            FROM large WHERE e.id = large.id
+            RETURNING 1
+        )
+        SELECT count(*) FROM discarded";
+    let count = |row: &Row<'_>| Ok(Purged { discarded: row.get(1)?, ..Purged::default() });
+    one(exec(tx, sql, &[Arg::from(bytes), Arg::from(PORTION)], count)?)
 }
 
 /// The one column of a table that a constraint is about; None for several or none.

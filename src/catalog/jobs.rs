@@ -22,7 +22,13 @@ impl Job {
     /// Names in the job's SQL are looked up, in this transaction, as they were in the session that
     /// submitted it.
     pub fn set_search_path(&self, tx: &Tx) {
-        let path = CString::new(self.spec.search_path.as_str()).unwrap_or_default();
+        // PostgreSQL would look there first: in a user's session are temporary tables that are none of
+        // the job's.
+        let path = match self.spec.search_path.as_str() {
+            "" => "pg_temp".to_owned(),
+            path => format!("{path}, pg_temp"),
+        };
+        let path = CString::new(path).unwrap_or_default();
         tx.set_local(c"search_path", &path);
         // The check of the expressions' quotes (model::fragment) takes this for granted.
         tx.set_local(c"standard_conforming_strings", c"on");

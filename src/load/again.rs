@@ -18,7 +18,7 @@ pub fn load_again(tx: &Tx, statement: &Statement, recorded: &[Recorded]) -> Resu
     let mut decoder = decoding.formats.decoder_here(&decoding.needs)?;
     let messages = recorded.iter().map(Recorded::message);
     let batch = batch::decode(messages, &mut decoder, width(&decoding.needs.sides))?;
-    let loaded = load_carefully(tx, statement, &batch, Blame::Data, &mut |_| Ok(()))?;
+    let loaded = load_carefully(tx, statement, &batch, Blame::Internal, &mut |_| Ok(()))?;
     let failed = rejects(&batch, &loaded.refused);
     let mut good: Vec<i64> = recorded.iter().map(|r| r.id).collect();
     for (index, reject) in failed.iter().rev() {

@@ -2,7 +2,7 @@
 //! column. Asked of PostgreSQL by running the statement's parts over this one message.
 
 use crate::catalog::errors::{self, Stage};
-use crate::error::{Error, Result, SqlState, Subject};
+use crate::error::{Class, Error, Result, SqlState, Subject};
 use crate::model::statement::{Alone, Trials};
 use crate::pg::spi::Plan;
 use crate::pg::subtx::subtx;
@@ -56,7 +56,7 @@ impl Parts {
     /// the one. Nothing of this stays: each part runs in a subtransaction that is rolled back.
     ///
     /// # Errors
-    /// What the look into the system's catalog raises.
+    /// What the look into the system's catalog raises; one of class Environment that a part met.
     pub fn place(
         &self,
         tx: &Tx,
@@ -66,35 +66,41 @@ impl Parts {
         if let Some(subject) = &error.subject {
             return Ok(Place { stage: Stage::Write, column: self.column_of(tx, subject)? });
         }
-        let fails_so = |plan: &Plan| {
+        let fails_so = |plan: &Plan| -> Result<bool> {
             let mut passed = false;
             let outcome: Result<()> = subtx(tx, || {
                 run(plan)?;
                 passed = true;
                 Err(error.clone())
             });
-            !passed && outcome.is_err_and(|found| found == *error)
+            match outcome {
+                // Cancelled, perhaps.
+                Err(other) if !passed && other.class() == Class::Environment => Err(other),
+                outcome => Ok(!passed && outcome.is_err_and(|found| found == *error)),
+            }
         };
-        let in_mapping = fails_so(&self.select);
-        let column = if in_mapping {
+        let in_mapping = fails_so(&self.select)?;
+        let mut column = None;
+        if in_mapping {
             // An escape that PostgreSQL refuses spoils the document for all that ask it for fields.
             let of_document = error.sqlstate == SqlState::UNTRANSLATABLE_CHARACTER;
-            match of_document || fails_so(&self.filter) {
-                true => None,
-                false => self.columns.iter().find(|column| fails_so(&column.select)),
+            if !of_document && !fails_so(&self.filter)? {
+                column = first(&self.columns, |column| fails_so(&column.select))?;
             }
         } else if matches!(&error.sqlstate.0[..2], b"22" | b"23") {
             // The conversion to the column's type or domain, if one column alone fails so: else a trigger.
-            let mut failing = self.columns.iter().filter(|column| fails_so(&column.insert));
-            failing.next().filter(|_| failing.next().is_none())
-        } else {
-            None
-        };
+            column = first(&self.columns, |column| fails_so(&column.insert))?;
+            let others = column.map_or(&[][..], |(number, _)| &self.columns[number + 1..]);
+            if first(others, |column| fails_so(&column.insert))?.is_some() {
+                column = None;
+            }
+        }
         Ok(Place {
             stage: if in_mapping || column.is_some() { Stage::Map } else { Stage::Write },
-            column: column.map(|column| column.name.clone()),
+            column: column.map(|(_, column)| column.name.clone()),
         })
     }
+
     /// The column that an error is about, also where it only names a constraint of one column.
     fn column_of(&self, tx: &Tx, subject: &Subject) -> Result<Option<String>> {
         let Subject { schema, table, column: None, constraint: Some(constraint) } = subject else {
@@ -107,4 +113,17 @@ impl Parts {
         self.constrained.borrow_mut().insert(subject.clone(), column.clone());
         Ok(column)
     }
+}
+
+/// The first of which it holds, and its number.
+fn first(
+    columns: &[Column],
+    holds: impl Fn(&Column) -> Result<bool>,
+) -> Result<Option<(usize, &Column)>> {
+    for (number, column) in columns.iter().enumerate() {
+        if holds(column)? {
+            return Ok(Some((number, column)));
+        }
+    }
+    Ok(None)
 }

@@ -6,9 +6,11 @@ use super::{Refused, Statement, may_be_a_messages, unparsable};
 use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::fdw::session::Progress;
+use crate::pg::signals;
 use crate::pg::spi;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -21,24 +23,26 @@ pub struct Loaded {
     pub refused: Vec<Refused>,
 }
 
-/// Which errors are a message's.
+/// Which errors are a message's, besides those that any message's data may cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// Those of its data.
     Data,
-    /// Internal errors (XX000) as well, if few messages cause them: the batch has failed with one again
-    /// and again.
-    Anything,
+    /// Internal errors (XX000), if others of the batch can be loaded: it has failed with one again and again.
+    Internal,
+    /// The same, also if the message is the only one.
+    InternalAlone,
 }
 
-/// More messages of a batch than these with an internal error: then it is not the messages'.
-const FEW: usize = 10;
+/// So many refused messages from the batch's first on, by errors that need not be theirs, are enough to
+/// know that they are not.
+const ENOUGH: usize = 100;
 
 /// Loads what can be loaded of a batch and says what cannot. `limit` ends it with an error when there
 /// are too many, those that do not parse apart.
 ///
 /// # Errors
-/// What is not a message's fault: the statement's, the surroundings', `limit`'s.
+/// What is not a message's fault: the statement's, the surroundings', `limit`'s. 57014 when the process
+/// was told to stop.
 pub fn load_carefully(
     tx: &Tx,
     statement: &Statement,
@@ -46,55 +50,131 @@ pub fn load_carefully(
     blame: Blame,
     limit: &mut dyn FnMut(&[Refused]) -> Result<()>,
 ) -> Result<Loaded> {
-    // A deferred constraint would fail the commit and name no message.
-    spi::exec(tx, "SET CONSTRAINTS ALL IMMEDIATE", &[])?;
-    let is_messages = |error: &Error| match blame {
-        Blame::Data => may_be_a_messages(error),
-        Blame::Anything => may_be_a_messages(error) || error.sqlstate == SqlState::INTERNAL,
-    };
-    let mut places: BTreeMap<usize, Place> = BTreeMap::new();
-    let mut attempt = |range: Range<usize>| {
+    let mut search = Search { tx, statement, batch, blame, limit, places: BTreeMap::new() };
+    // What fails without any message is the statement's fault.
+    if let Outcome::Failed { error, .. } = search.attempt(0..0) {
+        return Err(error);
+    }
+    let mut violated = false;
+    let loaded = subtx(tx, || {
+        let loaded = search.run()?;
+        violated = true;
+        check_constraints(tx)?;
+        Ok(loaded)
+    });
+    match loaded {
+        // A deferred constraint, which would fail the commit, names no message.
+        Err(error) if violated && may_be_a_messages(&error) => {
+            check_constraints(tx)?;
+            search.run().and_then(|loaded| search.second_chance(loaded))
+        }
+        loaded => loaded,
+    }
+}
+
+/// From here to the end of the (sub)transaction, constraints are checked at once.
+fn check_constraints(tx: &Tx) -> Result<()> {
+    spi::exec(tx, "SET CONSTRAINTS ALL IMMEDIATE", &[]).map(drop)
+}
+
+struct Search<'a> {
+    tx: &'a Tx,
+    statement: &'a Statement,
+    batch: &'a Batch,
+    blame: Blame,
+    limit: &'a mut dyn FnMut(&[Refused]) -> Result<()>,
+    /// Of messages that have failed alone.
+    places: BTreeMap<usize, Place>,
+}
+
+impl Search<'_> {
+    fn run(&mut self) -> Result<Loaded> {
+        let this = RefCell::new(self);
+        let mut attempt = |range| this.borrow_mut().attempt(range);
+        let is_messages = |error: &Error| this.borrow().may_be_a_messages(error);
+        let mut within = |refused: &[Refused]| {
+            let first = refused.len() == ENOUGH && refused.last().is_some_and(|r| r.index < ENOUGH);
+            match refused.iter().find(|_| first).filter(|_| !refused.iter().any(is_surely_its_own))
+            {
+                Some(refused) => Err(refused.error.clone()),
+                None => (this.borrow_mut().limit)(refused),
+            }
+        };
+        let messages = this.borrow().batch.messages();
+        let (inserted, mut refused) =
+            isolate::load(messages, &mut attempt, &is_messages, &mut within)?;
+        let this = this.into_inner();
+        this.check_blame(&refused)?;
+        for refused in &mut refused {
+            refused.place = this.places.remove(&refused.index);
+        }
+        Ok(Loaded { inserted, refused })
+    }
+
+    /// Loads a range or leaves no trace of it.
+    fn attempt(&mut self, range: Range<usize>) -> Outcome {
+        if signals::stop_requested() {
+            // The order was a cancel too, which one of the subtransactions may have taken for its own.
+            let error = Error::new(SqlState::QUERY_CANCELED, "the process was told to stop");
+            return Outcome::Failed { error, suspect: None };
+        }
         let progress = Rc::new(Progress::default());
-        let slice = Rc::new(batch.slice(range.clone()));
-        let error = match subtx(tx, || statement.run(tx, &slice, &progress)) {
+        let slice = Rc::new(self.batch.slice(range.clone()));
+        let error = match subtx(self.tx, || self.statement.run(self.tx, &slice, &progress)) {
             Ok(inserted) => return Outcome::Loaded(inserted),
             Err(error) => error,
         };
-        if range.len() == 1 && is_messages(&error) {
-            match statement.place(tx, &slice, progress.statement.get(), &error) {
-                Ok(place) => places.extend(place.map(|place| (range.start, place))),
+        if range.len() == 1 && self.may_be_a_messages(&error) {
+            match self.statement.place(self.tx, &slice, progress.statement.get(), &error) {
+                Ok(place) => self.places.extend(place.map(|place| (range.start, place))),
                 Err(error) => return Outcome::Failed { error, suspect: None },
             }
         }
         let suspect = progress.suspect().map(|index| range.start + index);
         Outcome::Failed { error, suspect }
-    };
-    // What fails without any message is the statement's fault.
-    if let Outcome::Failed { error, .. } = attempt(0..0) {
-        return Err(error);
     }
-    let mut within = |refused: &[Refused]| match refused.iter().rfind(|r| is_internal(r)) {
-        Some(last) if refused.iter().filter(|r| is_internal(r)).count() > FEW => {
-            Err(last.error.clone())
+
+    fn may_be_a_messages(&self, error: &Error) -> bool {
+        let internal = error.sqlstate == SqlState::INTERNAL;
+        may_be_a_messages(error) || (internal && self.blame != Blame::Data)
+    }
+
+    /// # Errors
+    /// No message can be loaded, and not for its data: rather a privilege that is missing, or a function
+    /// that is broken.
+    fn check_blame(&self, refused: &[Refused]) -> Result<()> {
+        let messages = self.batch.messages();
+        let none = refused.len() + unparsable(self.batch) == messages;
+        let alone = messages == 1 && self.blame == Blame::InternalAlone;
+        match refused.iter().find(|refused| !is_surely_its_own(refused)) {
+            Some(refused) if none && !alone => Err(refused.error.clone()),
+            _ => Ok(()),
         }
-        _ => limit(refused),
-    };
-    let (inserted, mut refused) =
-        isolate::load(batch.messages(), &mut attempt, &is_messages, &mut within)?;
-    if let Some(first) = refused.first()
-        && (refused.len() > 1 || is_internal(first))
-        && refused.len() + unparsable(batch) == batch.messages()
-        && refused.iter().all(|r| r.error.class() != Class::Data)
-    {
-        // Each and every one, and not by its data: rather a privilege that is missing.
-        return Err(first.error.clone());
     }
-    for refused in &mut refused {
-        refused.place = places.remove(&refused.index);
+
+    /// Tries those once more that were refused for what is there now: a row that they refer to may have
+    /// come after them.
+    fn second_chance(&mut self, loaded: Loaded) -> Result<Loaded> {
+        let mut left = Loaded { inserted: loaded.inserted, refused: vec![] };
+        for refused in loaded.refused {
+            let again = refused.error.sqlstate.as_str().starts_with("23");
+            match again.then(|| self.attempt(refused.index..refused.index + 1)) {
+                Some(Outcome::Loaded(rows)) => left.inserted += rows,
+                Some(Outcome::Failed { error, .. }) if !self.may_be_a_messages(&error) => {
+                    return Err(error);
+                }
+                _ => left.refused.push(refused),
+            }
+        }
+        Ok(left)
     }
-    Ok(Loaded { inserted, refused })
 }
 
-fn is_internal(refused: &Refused) -> bool {
-    refused.error.class() == Class::Bug
+/// By an error that the surroundings and the configuration do not cause.
+fn is_surely_its_own(refused: &Refused) -> bool {
+    let error = &refused.error;
+    // What has no syntax is a text that an expression was given; a row that row-level security refuses.
+    let by_value = error.sqlstate == SqlState::SYNTAX_ERROR
+        || (error.sqlstate == SqlState::INSUFFICIENT_PRIVILEGE && error.subject.is_some());
+    error.class() == Class::Data || by_value
 }

@@ -13,14 +13,16 @@ pub use careful::{Blame, Loaded, load_carefully};
 pub use refused::{Refused, rejects, unparsable};
 pub use statement::Statement;
 
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, SqlState};
 
-/// Can a single message be at fault? Class Data, and what an expression can raise for one message and not
-/// for another: a feature that is not supported (a unit of `date_trunc`), and of class 42 all (a tsvector's
-/// syntax, row-level security) but what says that something does not exist.
+/// Can a single message be at fault? Its data is by class Data. What only the user can mend may be raised for
+/// one message and not for another as well: a unit that `date_trunc` does not support, a tsvector's syntax,
+/// row-level security, a name in a cast to regclass. `load_carefully` finds out.
 pub fn may_be_a_messages(error: &Error) -> bool {
-    let state = error.sqlstate.as_str();
-    let missing = ["42P01", "42703", "42883", "42P02", "42704", "42P10"].contains(&state);
-    let of_an_expression = state == "0A000" || (state.starts_with("42") && !missing);
-    error.class() == Class::Data || of_an_expression
+    match error.class() {
+        Class::Data => true,
+        // 55000 is what the task's statements fail with.
+        Class::Config => error.sqlstate != SqlState::NOT_IN_PREREQUISITE_STATE,
+        Class::Environment | Class::Bug => false,
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::blame::{Parts, Place};
 use crate::catalog::jobs::Job;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::fdw::session::{self, Decoding, Progress, Running};
 use crate::fdw::source;
@@ -77,8 +77,13 @@ impl Statement {
     ) -> Result<Option<Place>> {
         if self.parts.get().is_none() {
             let prepare = || self.trials.iter().map(|trials| Parts::prepare(tx, trials)).collect();
-            // The table may have changed since.
-            let _ = self.parts.set(subtx(tx, prepare).unwrap_or_default());
+            let parts = match subtx(tx, prepare) {
+                // Cancelled, perhaps.
+                Err(error) if error.class() == Class::Environment => return Err(error),
+                // The table may have changed since.
+                parts => parts.unwrap_or_default(),
+            };
+            let _ = self.parts.set(parts);
         }
         let Some(parts) = self.parts.get().and_then(|parts| parts.get(output)) else {
             return Ok(None);

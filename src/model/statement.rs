@@ -194,6 +194,24 @@ fn from(spec: &JobSpec, output: &Output) -> Result<String> {
     Ok(sql)
 }
 
+/// The mapping of a job without one: columns of the same name, as they are when it is submitted. By name they
+/// would be matched anew after each start, and a renamed column would silently stay empty.
+///
+/// # Errors
+/// `UNDEFINED_COLUMN`: there is none.
+pub fn mapping_of_same_names(
+    target: &TableName,
+    source_columns: &[String],
+    target_columns: &[TargetColumn],
+) -> Result<Vec<Mapping>> {
+    same_names(target, source_columns, target_columns)?;
+    let settable = target_columns.iter().filter(|c| !c.generated);
+    let common = settable.filter(|c| source_columns.contains(&c.name));
+    let mapping =
+        |c: &TargetColumn| Mapping { column: c.name.clone(), expression: quote_ident(&c.name) };
+    Ok(common.map(mapping).collect())
+}
+
 type ColumnsAndValues = (Vec<String>, Vec<String>);
 
 /// The written columns, and the function's row: the source column of each target column's name.
@@ -396,6 +414,22 @@ mod tests {
         let error = insert(&spec(None, None), &["value"], &["a", "b"]).unwrap_err();
         assert_eq!(error.sqlstate, SqlState::UNDEFINED_COLUMN);
         assert_eq!(error.detail.unwrap(), "Source columns: value. Target columns: a, b.");
+    }
+
+    #[test]
+    fn the_mapping_of_a_job_without_one_has_the_columns_of_both() {
+        let column = |name: &str, generated| TargetColumn {
+            name: name.into(),
+            type_name: "int".into(),
+            generated,
+        };
+        let target = [column("a", false), column("b c", false), column("d", true)];
+        let source = names(&["d", "b c", "x"]);
+        let orders = table("public", "orders");
+        let mapping = mapping_of_same_names(&orders, &source, &target).unwrap();
+        let expected = Mapping { column: "b c".into(), expression: "\"b c\"".into() };
+        assert_eq!(mapping, [expected]);
+        assert!(mapping_of_same_names(&orders, &names(&["x"]), &target).is_err());
     }
 
     #[test]

@@ -285,18 +285,7 @@ pub fn connect(database: Oid, role: Option<Oid>) {
 /// forgets this worker; after any other failure it starts it again, as `Restart` says.
 pub fn connect_while_it_exists(database: Oid) {
     exit::leave_without_atexit();
-    // SAFETY: elog.h: the frame is taken off below; a FATAL does not return, and its frames stay.
-    let previous = unsafe { pg_sys::error_context_stack };
-    let mut frame = pg_sys::ErrorContextCallback {
-        previous,
-        callback: Some(notice_missing_database),
-        arg: ptr::null_mut(),
-    };
-    // SAFETY: as above.
-    unsafe { pg_sys::error_context_stack = &raw mut frame };
-    connect(database, None);
-    // SAFETY: as above.
-    unsafe { pg_sys::error_context_stack = previous };
+    caught::with_context(notice_missing_database, || connect(database, None));
 }
 
 unsafe extern "C-unwind" fn notice_missing_database(_arg: *mut c_void) {

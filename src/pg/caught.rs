@@ -37,18 +37,33 @@ thread_local! {
 ///
 /// The DETAIL is PostgreSQL's own; a panic's is the place it came from. Never a backtrace.
 pub fn caught<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
-    // SAFETY: elog.h: the callback stack is a list of frames that outlive their stay on it; this
-    // frame is taken off below, and `execute` with `catch_others` returns on every path.
+    with_context(note, || {
+        PgTryBuilder::new(AssertUnwindSafe(f)).catch_others(|cause| Err(to_error(cause))).execute()
+    })
+}
+
+/// Runs `f` with an error context callback.
+pub(super) fn with_context<R>(
+    callback: unsafe extern "C-unwind" fn(*mut c_void),
+    f: impl FnOnce() -> R,
+) -> R {
+    /// Takes the frame off the list, also when an ERROR unwinds.
+    struct TakenOff(*mut pg_sys::ErrorContextCallback);
+    impl Drop for TakenOff {
+        fn drop(&mut self) {
+            // SAFETY: elog.h: a list of frames; the last one put on is the first to be taken off.
+            unsafe { pg_sys::error_context_stack = self.0 };
+        }
+    }
+    // SAFETY: elog.h: frames outlive their stay on the list, which ends with this function; only the
+    // main thread gets here (pgrx checks it at each call).
     let previous = unsafe { pg_sys::error_context_stack };
     let mut frame =
-        pg_sys::ErrorContextCallback { previous, callback: Some(note), arg: ptr::null_mut() };
-    // SAFETY: as above; only the main thread gets here (pgrx checks it at each call).
-    unsafe { pg_sys::error_context_stack = &raw mut frame };
-    let outcome =
-        PgTryBuilder::new(AssertUnwindSafe(f)).catch_others(|cause| Err(to_error(cause))).execute();
+        pg_sys::ErrorContextCallback { previous, callback: Some(callback), arg: ptr::null_mut() };
+    let _taken_off = TakenOff(previous);
     // SAFETY: as above.
-    unsafe { pg_sys::error_context_stack = previous };
-    outcome
+    unsafe { pg_sys::error_context_stack = &raw mut frame };
+    f()
 }
 
 /// Raises: the error, as ERROR with its SQLSTATE, message, DETAIL and HINT.
@@ -183,11 +198,16 @@ pub(super) fn sqlstate_being_reported() -> SqlState {
 unsafe extern "C-unwind" fn note(_arg: *mut c_void) {
     // SAFETY: elog.h: geterrcode may be called in an error context callback, and only there.
     let packed = unsafe { geterrcode() };
-    // Integrity constraints (23) and domains' (44) alone name what they are about.
-    let names = matches!(&unpack(packed).0[..2], b"23" | b"44");
+    // Integrity constraints (23) and domains' (44) alone name what they are about, and row-level security,
+    // which has a missing privilege's code, in its message.
+    let state = unpack(packed);
+    let names = matches!(&state.0[..2], b"23" | b"44") || state == SqlState::INSUFFICIENT_PRIVILEGE;
     let subject = names.then(subject).flatten().map(Box::new);
     NOTED.replace(Noted { sqlstate: packed, subject });
 }
+
+/// As ExecWithCheckOptions (execMain.c) begins it, before it is translated.
+const REFUSED_BY_POLICY: &str = "new row violates row-level security policy";
 
 /// What the report that is being made is about; for an error context callback only.
 fn subject() -> Option<Subject> {
@@ -201,7 +221,10 @@ fn subject() -> Option<Subject> {
         let text = |text: *const c_char| {
             (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
         };
-        let found = text((*report).table_name).map(|table| Subject {
+        let by_policy =
+            text((*report).message_id).is_some_and(|id| id.starts_with(REFUSED_BY_POLICY));
+        let table = text((*report).table_name).or_else(|| by_policy.then(String::new));
+        let found = table.map(|table| Subject {
             schema: text((*report).schema_name).unwrap_or_default(),
             table,
             column: text((*report).column_name),

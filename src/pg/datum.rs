@@ -23,6 +23,14 @@ pub fn server_is_utf8() -> bool {
     matches!(encoding, pg_sys::pg_enc::PG_UTF8 | pg_sys::pg_enc::PG_SQL_ASCII)
 }
 
+/// The text as any database can hold it: with `?` for what is not ASCII, unless it holds UTF-8.
+pub fn storable(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || server_is_utf8() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect())
+}
+
 /// Does `Z` at the end of a timestamp mean UTC in this session? It is an abbreviation, which a file of
 /// the user's (`timezone_abbreviations`) or a zone of POSIX form (`'<Z>+3'`) may define otherwise.
 pub fn z_means_utc() -> bool {

@@ -136,7 +136,11 @@ fn check_error_limit(
         ),
     )
     .detail(example.unwrap_or_default())
-    .hint("No offset was moved. Raise ERROR_LIMIT, or start the job after the bad messages."))
+    .hint(
+        "No offset was moved. gpss.dryrun shows what the next messages give. To have the bad ones in \
+         gpss.errors and the others loaded, note next_offset in gpss.progress, remove the job, submit it \
+         with a higher limit (ERROR_LIMIT, error_limit) and start it there: reset => '{\"0\": …}'.",
+    ))
 }
 
 /// Each moved partition's share of the batch; one whose end has moved without a message has a

@@ -14,7 +14,7 @@ use crate::catalog::locks;
 use crate::catalog::offsets;
 use crate::catalog::processes::LoaderArgs;
 use crate::catalog::runs::{self, Run};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::reader::{Failure, Reader};
 use crate::fdw::source::{self, KafkaSource};
 use crate::fdw::watch::{CONFIRMED, Watch};
@@ -52,9 +52,11 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 /// Sessions that lasted so long were healthy: the next failure's wait is short again.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// After so many failures in a row, an internal error may be a message's: else such a message would
-/// hold the job up for ever.
-const PATIENCE: u64 = 3;
+/// After so many internal errors in a row while loading, one may be a message's: else such a message
+/// would hold the job up for ever.
+const PATIENCE: u32 = 3;
+/// After so many (about five minutes), also that of a batch of one message.
+const LAST_PATIENCE: u32 = 10;
 
 /// Entry point of the process.
 pub fn main() {
@@ -67,6 +69,7 @@ pub fn main() {
         job: None,
         said: None,
         load_failed: false,
+        internal: 0,
         retries: Retries::default(),
         post_batch: PostBatch::default(),
         until: None,
@@ -85,6 +88,8 @@ struct Loader {
     said: Option<Said>,
     /// The last failure was one of loading, which only a committed batch disproves.
     load_failed: bool,
+    /// Internal errors of loading in a row.
+    internal: u32,
     /// Of this process; a new one counts anew.
     retries: Retries,
     post_batch: PostBatch,
@@ -227,15 +232,23 @@ impl Loader {
                         job.name
                     ));
                     let after = self.post_batch.due(&job.spec.task);
-                    let blame = match self.retries.made() {
+                    let blame = match self.internal {
                         ..PATIENCE => Blame::Data,
-                        PATIENCE.. => Blame::Anything,
+                        PATIENCE..LAST_PATIENCE => Blame::Internal,
+                        LAST_PATIENCE.. => Blame::InternalAlone,
                     };
                     load::load(&job, &loading, &collected, blame, &|tx| match after {
                         Some(sql) => task::post_batch(tx, sql),
                         None => Ok(()),
                     })
-                    .inspect_err(|_| self.load_failed = true)?;
+                    .inspect_err(|error| {
+                        self.load_failed = true;
+                        self.internal = match error.class() {
+                            Class::Bug => self.internal.saturating_add(1),
+                            _ => 0,
+                        };
+                    })?;
+                    self.internal = 0;
                     feed.committed(collected);
                     if messages > 0 {
                         self.post_batch.committed();

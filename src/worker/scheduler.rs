@@ -182,8 +182,8 @@ impl Scheduler {
                     Err(error) => caught::log(format!("gpss scheduler: {error}")),
                 }
             }
-            self.purge();
-            wait(if settled == Some(true) { LATER } else { SOON }, &self.inherited);
+            let more = self.purge();
+            wait(if settled == Some(true) && !more { LATER } else { SOON }, &self.inherited);
         }
     }
 
@@ -323,15 +323,19 @@ impl Scheduler {
         }
     }
 
-    /// What the retention settings no longer keep, now and then.
-    fn purge(&mut self) {
+    /// What the retention settings no longer keep, now and then. Whether there is more.
+    fn purge(&mut self) -> bool {
         if self.purged.is_some_and(|at| at.elapsed() < LATER) {
-            return;
+            return false;
         }
-        self.purged = Some(Instant::now());
-        if let Err(error) = retention::purge() {
+        let more = retention::purge().unwrap_or_else(|error| {
             caught::log(format!("gpss scheduler: cannot purge old rows: {error}"));
+            false
+        });
+        if !more {
+            self.purged = Some(Instant::now());
         }
+        more
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::state::Status;
 use crate::pg::tx::{Tx, tx};
 use crate::pg::{acl, activity, caught, lock, signals};
-use crate::worker::{describe, task};
+use crate::worker::{describe, hints, task};
 
 /// What PostgreSQL says of a table, a column, a function or a privilege that is missing has seldom a
 /// hint.
@@ -68,7 +68,7 @@ impl Loader {
     /// Ends the run: only the user can mend this, or the attempts are used up.
     pub(super) fn fail(&mut self, error: &Error) -> Result<()> {
         let mut error = error.clone();
-        if error.sqlstate.as_str().starts_with("42") {
+        if error.sqlstate.as_str().starts_with("42") && hints::hint(error.sqlstate).is_none() {
             error.hint.get_or_insert_with(|| MEND.to_owned());
         }
         let mut text = describe(&error);
