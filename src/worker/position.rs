@@ -128,7 +128,11 @@ pub fn resolve(
         let gone = |offset| offset_gone(topic, *partition, offset, (*low, *high));
         let offset = match (reset_to, foreign.get(partition), known) {
             // What the user names has to be there; the fallback is for what retention took.
-            (Some(offset), ..) => place(None).at(offset, &mut lost).ok_or_else(|| gone(offset))?,
+            (Some(offset), ..) => place(None).at(offset, &mut lost).ok_or_else(|| {
+                gone(offset)
+                    .detail(format!("The broker has offsets {low} to {high}."))
+                    .hint("Name an offset of these in the reset, or 'earliest' or 'latest'.")
+            })?,
             (None, Some(_), _) => place(wanted.fallback).anew(&mut lost),
             (None, None, Some(offset)) => {
                 place(wanted.fallback).at(offset, &mut lost).ok_or_else(|| gone(offset))?
