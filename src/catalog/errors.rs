@@ -270,11 +270,13 @@ pub fn purge(tx: &Tx, seconds: i32) -> Result<Purged> {
     one(exec(tx, sql, &[Arg::from(seconds), Arg::from(PORTION)], counts)?)
 }
 
-/// Gives up the payloads of the oldest rows where those of a job need more than `bytes`.
+/// Gives up the payloads of the oldest rows where those of a job need more than `bytes`, compressed as they are
+/// stored.
 pub fn discard(tx: &Tx, bytes: i64) -> Result<Purged> {
     // As long as the whole table is smaller, none of it is read.
     let sql = "WITH sized AS (
-            SELECT id, sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(key), 0))
+            SELECT id, sum(coalesce(pg_catalog.pg_column_size(payload), 0)
+                           + coalesce(pg_catalog.pg_column_size(key), 0))
                 OVER (PARTITION BY job_id ORDER BY id DESC) AS with_younger
             FROM gpss.error
             WHERE pg_catalog.pg_table_size('gpss.error') > $1 AND (payload IS NOT NULL OR key IS NOT NULL)

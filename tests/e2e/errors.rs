@@ -562,7 +562,14 @@ fn rejected_messages_are_purged_on_demand() {
 #[test]
 fn old_and_large_rejected_messages_are_purged_by_the_settings() {
     let scene = scene_with_target();
-    let bad = |n: u32| format!("no json {n} {}\n", "x".repeat(10_000));
+    // What cannot be compressed: the size on disk counts.
+    let noise = |n: u32| n.wrapping_mul(2_654_435_761) >> 7;
+    let bad = |n: u32| {
+        let text: String = (0..10_000)
+            .map(|i| char::from(b'#' + (noise(noise(n * 10_000 + i) + i) % 90) as u8))
+            .collect();
+        format!("no json {text}\n")
+    };
     scene.topic.send_lines(0, &(0..10).map(bad).collect::<String>());
     scene.run("load");
     scene.db.sql(
