@@ -93,11 +93,12 @@ impl Search<'_> {
         let mut attempt = |range| this.borrow_mut().attempt(range);
         let is_messages = |error: &Error| this.borrow().may_be_a_messages(error);
         let mut within = |refused: &[Refused]| {
-            let first = refused.len() == ENOUGH && refused.last().is_some_and(|r| r.index < ENOUGH);
-            match refused.iter().find(|_| first).filter(|_| !refused.iter().any(is_surely_its_own))
-            {
-                Some(refused) => Err(refused.error.clone()),
-                None => (this.borrow_mut().limit)(refused),
+            let all_so_far = refused.last().is_some_and(|last| last.index < refused.len());
+            let hopeless =
+                refused.len() == ENOUGH && all_so_far && !refused.iter().any(is_surely_its_own);
+            match refused.first() {
+                Some(first) if hopeless => Err(first.error.clone()),
+                _ => (this.borrow_mut().limit)(refused),
             }
         };
         let messages = this.borrow().batch.messages();
