@@ -63,7 +63,7 @@ fn as_owner(tx: &Tx, job: &Job) -> AsUser {
         false => AsUser::restricted(job.owner),
     };
     let owner = owner.with_settings_undone();
-    job.set_search_path(tx);
+    job.set_search_path_in_session(tx);
     owner
 }
 

@@ -77,7 +77,7 @@ fn trial<T>(tx: &Tx, f: impl FnOnce() -> Result<T>) -> Result<T> {
 fn trial_as_owner<T>(tx: &Tx, job: &Job, f: impl FnOnce() -> Result<T>) -> Result<T> {
     trial(tx, || {
         let _owner = AsUser::restricted(job.owner);
-        job.set_search_path(tx);
+        job.set_search_path_in_session(tx);
         f()
     })
 }

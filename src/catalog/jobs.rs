@@ -22,16 +22,16 @@ impl Job {
     /// Names in the job's SQL are looked up, in this transaction, as they were in the session that
     /// submitted it.
     pub fn set_search_path(&self, tx: &Tx) {
-        // PostgreSQL would look there first: in a user's session are temporary tables that are none of
-        // the job's.
-        let path = match self.spec.search_path.as_str() {
-            "" => "pg_temp".to_owned(),
-            path => format!("{path}, pg_temp"),
-        };
-        let path = CString::new(path).unwrap_or_default();
-        tx.set_local(c"search_path", &path);
-        // The check of the expressions' quotes (model::fragment) takes this for granted.
-        tx.set_local(c"standard_conforming_strings", c"on");
+        set_path(tx, &self.spec.search_path);
+    }
+
+    /// The same in a user's session, whose temporary tables are none of the job's: PostgreSQL would look
+    /// there first.
+    pub fn set_search_path_in_session(&self, tx: &Tx) {
+        match self.spec.search_path.as_str() {
+            "" => set_path(tx, "pg_temp"),
+            path => set_path(tx, &format!("{path}, pg_temp")),
+        }
     }
 
     /// Has the job an owner? No object of the database depends on him by it, so he can be dropped.
@@ -63,6 +63,12 @@ impl Job {
         .detail("A job's worker connects to the database as its owner.")
         .hint("ALTER ROLE … LOGIN."))
     }
+}
+
+fn set_path(tx: &Tx, path: &str) {
+    tx.set_local(c"search_path", &CString::new(path).unwrap_or_default());
+    // The check of the expressions' quotes (model::fragment) takes this for granted.
+    tx.set_local(c"standard_conforming_strings", c"on");
 }
 
 const COLUMNS: &str = "id, name, owner::oid, spec::text";

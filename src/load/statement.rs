@@ -27,9 +27,9 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Builds and prepares the job's statements, and learns from their plans what they need.
+    /// Builds and prepares the job's statements, by the search path that is set, and learns from their plans
+    /// what they need.
     pub fn prepare(tx: &Tx, job: &Job) -> Result<(Statement, Table)> {
-        job.set_search_path(tx);
         let table = Table::load(relation(tx, &job.spec.source, "foreign table")?);
         source::check_wrapper(&table)?;
         let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();

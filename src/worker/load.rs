@@ -27,6 +27,7 @@ pub struct Loading {
 impl Loading {
     /// Errors: as `Statement::prepare`.
     pub fn prepare(tx: &Tx, job: &Job) -> Result<(Loading, Table)> {
+        job.set_search_path(tx);
         let (statement, table) = Statement::prepare(tx, job)?;
         let (batches, errors) = (batches::Recorder::prepare(tx)?, errors::Recorder::prepare(tx)?);
         Ok((Loading { statement, batches, errors }, table))
