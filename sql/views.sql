@@ -165,21 +165,21 @@ COMMENT ON FUNCTION gpss.submit_job(text, text, jsonb) IS
 COMMENT ON FUNCTION gpss.submit_job(text, regclass, regclass, jsonb, text, text[], text, bigint, bigint, text, integer) IS
     'registers a job over an existing foreign table; does not start it';
 COMMENT ON FUNCTION gpss.start_job(text, boolean, text) IS
-    'starts a job when the transaction commits; reset: earliest, latest, or offsets by partition as JSON';
+    'starts a job when the transaction commits; reset: earliest, latest, a time (also in milliseconds since 1970), or offsets by partition as JSON; NULL continues';
 COMMENT ON FUNCTION gpss.start_job(text, timestamptz, boolean) IS
-    'starts a job at the first message that is not older than reset';
+    'starts a job at the first message that is not older than reset; NULL continues';
 COMMENT ON FUNCTION gpss.start_job(text, jsonb, boolean) IS
-    'starts a job at offsets by partition';
+    'starts a job at offsets by partition; NULL continues';
 COMMENT ON FUNCTION gpss.stop_job(text) IS
     'stops a job; its running batch is dropped and its workers are gone when this returns';
 COMMENT ON FUNCTION gpss.remove_job(text) IS
     'removes a job that is not running, and the foreign table and server made for it';
 COMMENT ON FUNCTION gpss.wait_job(text, interval) IS
     'waits until a job no longer runs, or for the timeout; its status then';
-COMMENT ON FUNCTION gpss.load(text, boolean, jsonb) IS
-    'submits, starts and awaits a load from a GPSS configuration; a later load of the same topic and table continues';
-COMMENT ON FUNCTION gpss.start_load(text, boolean, jsonb, text) IS
-    'the part of gpss.load that has to be committed before workers can see it; its job''s name';
+COMMENT ON FUNCTION gpss.load(text, boolean, jsonb, text, text, text) IS
+    'submits, starts and awaits a load from a GPSS configuration; a later load of the same topic and table by the same role continues, unless reset says where to begin; the result is of this load alone';
+COMMENT ON FUNCTION gpss.start_load(text, boolean, jsonb, text, jsonb, text, text) IS
+    'the part of gpss.load that has to be committed before workers can see it: its job, when it was started, and where it continues after which other jobs';
 COMMENT ON FUNCTION gpss.check(text, jsonb) IS
     'tries everything that a job (by name) or a load configuration (as text) needs, one row each';
 COMMENT ON FUNCTION gpss.retry_errors(text, bigint[]) IS

@@ -14,6 +14,7 @@ mod e2e {
     mod jobs;
     mod life;
     mod lifecycle;
+    mod loads;
     mod offsets;
     mod real_example;
     mod registries;

@@ -1,5 +1,6 @@
 //! Jobs as processes: start, stop, wait.
 
+use super::continued::{self, Continued};
 use super::{answer, check_owner, unknown_job};
 use crate::catalog::jobs::Job;
 use crate::catalog::{jobs, locks, processes, runs};
@@ -7,7 +8,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::model::reset::Reset;
 use crate::model::state::Status;
 use crate::pg::lock::{self, Mode};
-use crate::pg::spi::UnixMicros;
+use crate::pg::spi::{self, UnixMicros};
+use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
 use crate::pg::{acl, bgworker, caught, latch, signals, xact};
 use pgrx::JsonB;
@@ -20,34 +22,81 @@ use std::time::{Duration, Instant};
 /// How often a waiting function looks again.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Starts a job when this transaction commits. `reset` says where to begin: 'earliest', 'latest',
-/// or '{"0": 1234}' per partition; NULL continues.
+/// Starts a job when this transaction commits. `reset` says where to begin: 'earliest', 'latest', a time
+/// (also in milliseconds since 1970), or '{"0": 1234}' per partition; NULL continues.
 #[pg_extern(schema = "gpss", name = "start_job", volatile, parallel_unsafe)]
 fn start_job(
     name: &str,
     quit_at_eof: default!(bool, "false"),
     reset: default!(Option<&str>, "NULL"),
 ) {
-    answer(|| start(name, quit_at_eof, reset.map(Reset::parse).transpose()?));
+    answer(|| start_and_tell(name, quit_at_eof, reset.map(reset_of).transpose()?));
 }
 
-/// Starts a job with the first message that is not older than a point in time.
+/// Starts a job with the first message that is not older than a point in time; NULL continues.
 #[pg_extern(schema = "gpss", name = "start_job", volatile, parallel_unsafe)]
-fn start_job_at(name: &str, reset: TimestampWithTimeZone, quit_at_eof: default!(bool, "false")) {
+fn start_job_at(
+    name: &str,
+    reset: Option<TimestampWithTimeZone>,
+    quit_at_eof: default!(bool, "false"),
+) {
     answer(|| {
-        let ms = UnixMicros::from_postgres(reset.into()).0.div_euclid(1000);
-        start(name, quit_at_eof, Some(Reset::timestamp(ms)?))
+        let at = reset.map(|reset| reset_at(UnixMicros::from_postgres(reset.into())));
+        start_and_tell(name, quit_at_eof, at.transpose()?)
     });
 }
 
-/// Starts a job at offsets by partition: '{"0": 1234, "1": "latest"}'.
+/// Starts a job at offsets by partition: '{"0": 1234, "1": "latest"}'; NULL continues.
 #[pg_extern(schema = "gpss", name = "start_job", volatile, parallel_unsafe)]
-fn start_job_at_offsets(name: &str, reset: JsonB, quit_at_eof: default!(bool, "false")) {
-    answer(|| start(name, quit_at_eof, Some(Reset::try_from(reset.0)?)));
+fn start_job_at_offsets(name: &str, reset: Option<JsonB>, quit_at_eof: default!(bool, "false")) {
+    answer(|| {
+        let reset = reset.map(|reset| Reset::try_from(reset.0)).transpose()?;
+        start_and_tell(name, quit_at_eof, reset)
+    });
+}
+
+/// From the text a user writes; a time as PostgreSQL reads it.
+pub(super) fn reset_of(text: &str) -> Result<Reset> {
+    let wrong = match Reset::parse(text) {
+        Ok(reset) => return Ok(reset),
+        Err(wrong) => wrong,
+    };
+    // What has only digits may be milliseconds or nothing: PostgreSQL reads years in them.
+    if !text.bytes().any(|b| b.is_ascii_digit()) || text.trim().bytes().all(|b| b.is_ascii_digit())
+    {
+        return Err(wrong);
+    }
+    let tx = Tx::current();
+    let sql = "SELECT $1::pg_catalog.timestamptz";
+    let time = subtx(&tx, || spi::select(&tx, sql, &[text.into()], |row| row.get::<UnixMicros>(1)));
+    match time {
+        Ok(time) => time.into_iter().next().map_or(Err(wrong), reset_at),
+        Err(error) if error.sqlstate == SqlState::QUERY_CANCELED => Err(error),
+        Err(_) => Err(wrong),
+    }
+}
+
+fn reset_at(time: UnixMicros) -> Result<Reset> {
+    Reset::timestamp(time.0.div_euclid(1000))
+}
+
+fn start_and_tell(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Result<()> {
+    let started = start(name, quit_at_eof, reset)?;
+    if let Some(continued) = started.continued {
+        continued.tell(name);
+    }
+    Ok(())
+}
+
+/// What has been asked for by a start.
+pub(super) struct Started {
+    pub since: UnixMicros,
+    /// None for one with a reset.
+    pub continued: Option<Continued>,
 }
 
 /// Starts a job for the calling user.
-pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Result<()> {
+pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Result<Started> {
     let tx = Tx::current();
     let job = jobs::lock(&tx, name)?.ok_or_else(|| unknown_job(name))?;
     check_owner(&job)?;
@@ -60,7 +109,11 @@ pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Resu
         .hint("Stop it with gpss.stop_job before starting it again."));
     }
     runs::delete_any(&tx, job.id)?;
-    runs::insert(&tx, job.id, quit_at_eof, reset.as_ref())?;
+    let continued = match &reset {
+        None => continued::of(&tx, &job)?,
+        Some(_) => None,
+    };
+    let since = runs::insert(&tx, job.id, quit_at_eof, reset.as_ref())?;
     runs::set_status(&tx, job.id, Status::Running, None, None)?;
     have_it_scheduled(&tx)?;
     if !bgworker::was_preloaded() {
@@ -73,7 +126,7 @@ pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Resu
             .hint("Add gpss to shared_preload_libraries."),
         );
     }
-    Ok(())
+    Ok(Started { since, continued })
 }
 
 /// For the view gpss.jobs: do jobs start again by themselves after a restart of the server?

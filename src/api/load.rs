@@ -3,15 +3,21 @@
 //! A function runs inside its caller's transaction, which no worker could see; so the job is made
 //! and started by a helper process in a transaction of its own, and this function only watches.
 
+use super::continued::Continued;
 use super::jobs::template_values;
-use super::{answer, check_owner, control, submit, unknown_job};
+use super::{answer, control, submit, unknown_job};
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::offsets::{self, Loaded};
 use crate::catalog::runs::{self, Glance};
 use crate::error::{Error, Result, SqlState};
+use crate::model::config::LoadConfig;
+use crate::model::job::{JobSpec, Origin, TableName};
+use crate::model::partitions::Partitions;
+use crate::model::reset::Reset;
 use crate::model::state::Status;
+use crate::pg::spi::UnixMicros;
 use crate::pg::tx::Tx;
-use crate::pg::{agent, caught, latch, signals};
+use crate::pg::{acl, agent, caught, latch, signals};
 use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -25,14 +31,18 @@ const REPORT: Duration = Duration::from_secs(2);
 const BLOCK_CHECK: Duration = Duration::from_secs(1);
 
 /// Loads a topic by a GPSS configuration and waits for the end: of the topic with quit_at_eof, else
-/// until the call is cancelled. A later load of the same topic and table continues. One row per
-/// partition; offsets are next-to-read.
+/// until the call is cancelled. A later load of the same topic and table by the same role continues,
+/// unless `reset` says where to begin, as in start_job. `partitions` stands in the place of the
+/// configuration's. One row per partition; offsets are next-to-read.
 #[pg_extern(schema = "gpss", name = "load", volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)] // pgrx reads the result's columns from this type
 fn load(
     config: &str,
     quit_at_eof: default!(bool, "true"),
     properties: default!(JsonB, "'{}'"),
+    reset: default!(Option<&str>, "NULL"),
+    name: default!(Option<&str>, "NULL"),
+    partitions: default!(Option<&str>, "NULL"),
 ) -> TableIterator<
     'static,
     (
@@ -46,7 +56,7 @@ fn load(
         name!(status, String),
     ),
 > {
-    let rows = answer(|| run(config, quit_at_eof, properties));
+    let rows = answer(|| run(config, quit_at_eof, properties, reset, name, partitions));
     TableIterator::new(rows.into_iter().filter_map(|(row, status)| {
         Some((
             row.partition,
@@ -62,53 +72,175 @@ fn load(
 }
 
 /// The half of `gpss.load` that has to be committed before workers can see it: makes the job, or
-/// gives the one of the last load the new configuration, and starts it. Returns its name.
+/// gives the one of the last load the new configuration, and starts it. Returns its name, when that
+/// was, in microseconds since 1970, and where it continues after which other jobs.
 #[pg_extern(schema = "gpss", name = "start_load", volatile, parallel_unsafe)]
-fn start_load(config: &str, quit_at_eof: bool, properties: JsonB, search_path: &str) -> String {
-    answer(|| {
+#[allow(clippy::type_complexity)] // as above
+fn start_load(
+    config: &str,
+    quit_at_eof: bool,
+    properties: JsonB,
+    search_path: &str,
+    reset: Option<JsonB>,
+    name: Option<&str>,
+    partitions: Option<&str>,
+) -> TableIterator<
+    'static,
+    (
+        name!(job, String),
+        name!(since, i64),
+        name!(after, Option<String>),
+        name!(at, Option<String>),
+    ),
+> {
+    TableIterator::once(answer(|| {
         let tx = Tx::current();
         // The caller's session, to which names in the configuration belong, may have another one.
         tx.set_local(c"search_path", &CString::new(search_path).unwrap_or_default());
-        let config = submit::parse(config, &template_values(properties)?)?;
-        let targets = submit::targets_of(&tx, &config)?;
-        let targets: Vec<String> =
-            targets.iter().map(|target| format!("{}.{}", target.schema, target.name)).collect();
-        let name = format!("load {} into {}", config.source.topic, targets.join(", "));
-        match jobs::lock(&tx, &name)? {
+        let config = parse(config, properties, partitions)?;
+        let identity =
+            Identity { topic: &config.source.topic, targets: submit::targets_of(&tx, &config)? };
+        let (name, job) = match name {
+            Some(name) => (name.to_owned(), identity.job_named(&tx, name)?),
+            None => identity.own_job(&tx)?,
+        };
+        match job {
             None => {
                 submit::from_config(&tx, &name, &config)?;
             }
             Some(job) => {
-                check_owner(&job)?;
                 if control::state(&tx, &job)?.is_active() {
                     return Err(Error::new(
                         SqlState::NOT_IN_PREREQUISITE_STATE,
                         format!("job \"{name}\" is already running"),
                     )
-                    .hint("Wait for it with gpss.wait_job, or stop it with gpss.stop_job."));
+                    .hint(
+                        "Wait for it with gpss.wait_job, or stop it with gpss.stop_job. Loads of \
+                         different partitions run side by side when each has a name => of its own.",
+                    ));
                 }
                 submit::replace(&tx, &job, &config)?;
             }
         }
-        control::start(&name, quit_at_eof, None)?;
-        Ok(name)
-    })
+        let reset = reset.map(|reset| Reset::try_from(reset.0)).transpose()?;
+        let started = control::start(&name, quit_at_eof, reset)?;
+        let (after, at) = started.continued.map_or((None, None), |c| (c.after, Some(c.at)));
+        Ok((name, started.since.0, after, at))
+    }))
 }
 
-fn run(config: &str, quit_at_eof: bool, properties: JsonB) -> Result<Vec<(Loaded, Status)>> {
+fn parse(config: &str, properties: JsonB, partitions: Option<&str>) -> Result<LoadConfig> {
+    let mut config = submit::parse(config, &template_values(properties)?)?;
+    if let Some(text) = partitions {
+        let chosen = Partitions::parse(text).ok_or_else(|| {
+            let message = format!("partitions {}", Partitions::FORM);
+            Error::new(SqlState::INVALID_PARAMETER, message)
+        })?;
+        config.source.partitions = Some(chosen);
+    }
+    Ok(config)
+}
+
+/// What a load continues by: one role's loads of a topic into tables are one job.
+struct Identity<'a> {
+    topic: &'a str,
+    targets: Vec<TableName>,
+}
+
+impl Identity<'_> {
+    /// The calling role's job, locked, or a name for it that is free. The first role has the plain name.
+    fn own_job(&self, tx: &Tx) -> Result<(String, Option<Job>)> {
+        let targets: Vec<String> = self
+            .targets
+            .iter()
+            .map(|target| format!("{}.{}", target.schema, target.name))
+            .collect();
+        let plain = format!("load {} into {}", self.topic, targets.join(", "));
+        let of_role = format!("{plain} as {}", acl::role_name(acl::current_user()));
+        let mut free = None;
+        for name in [plain, of_role] {
+            match jobs::find(tx, &name)? {
+                Some(job) if self.is_own(&job) => return self.locked(tx, name),
+                Some(_) => {}
+                None => free = free.or(Some(name)),
+            }
+        }
+        match free {
+            Some(name) => Ok((name, None)),
+            None => Err(Error::new(
+                SqlState::DUPLICATE_OBJECT,
+                "other jobs have the names that this load would have",
+            )
+            .hint("Give it one: gpss.load(…, name => 'name').")),
+        }
+    }
+
+    fn locked(&self, tx: &Tx, name: String) -> Result<(String, Option<Job>)> {
+        let job = jobs::lock(tx, &name)?;
+        Ok((name, job))
+    }
+
+    /// A job of that name, locked; None when there is none.
+    fn job_named(&self, tx: &Tx, name: &str) -> Result<Option<Job>> {
+        let Some(job) = jobs::find(tx, name)? else { return Ok(None) };
+        if job.owner != acl::current_user() {
+            return Err(Error::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("job \"{name}\" belongs to another role"),
+            )
+            .detail("A load runs as the role that calls gpss.load.")
+            .hint("Choose another name, or call it as the job's owner (SET ROLE)."));
+        }
+        if !self.is_own(&job) {
+            return Err(Error::new(
+                SqlState::DUPLICATE_OBJECT,
+                format!("job \"{name}\" loads something else"),
+            )
+            .detail("Only a job over a configuration of the same topic and tables takes a new one.")
+            .hint("Choose another name, or remove the job with gpss.remove_job first."));
+        }
+        Ok(self.locked(tx, name.to_owned())?.1)
+    }
+
+    fn is_own(&self, job: &Job) -> bool {
+        let JobSpec { origin, topic, outputs, .. } = &job.spec;
+        job.owner == acl::current_user()
+            && *origin == Origin::Config
+            && topic == self.topic
+            && outputs.iter().map(|output| &output.target).eq(&self.targets)
+    }
+}
+
+fn run(
+    config: &str,
+    quit_at_eof: bool,
+    properties: JsonB,
+    reset: Option<&str>,
+    name: Option<&str>,
+    partitions: Option<&str>,
+) -> Result<Vec<(Loaded, Status)>> {
     let tx = Tx::current();
     // Here too, so that the user sees the remarks: those of the other process are dropped.
-    submit::parse(config, &template_values(JsonB(properties.0.clone()))?)?;
+    parse(config, JsonB(properties.0.clone()), partitions)?;
+    // Here, because a time is read by the settings of this session.
+    let reset = reset.map(control::reset_of).transpose()?;
     let params = [
         Some(config.to_owned()),
         Some(quit_at_eof.to_string()),
         Some(properties.0.to_string()),
         Some(submit::search_path(&tx)?),
+        reset.map(|reset| serde_json::Value::from(reset).to_string()),
+        name.map(str::to_owned),
+        partitions.map(str::to_owned),
     ];
-    let sql = "SELECT gpss.start_load($1, $2::boolean, $3::jsonb, $4)";
-    let made = agent::run(sql, &params)?;
-    let name = made.into_iter().flatten().flatten().next().unwrap_or_default();
-    let watched = caught::caught(|| watch(&tx, &name));
+    let sql = "SELECT job, since, after, at
+               FROM gpss.start_load($1, $2::boolean, $3::jsonb, $4, $5::jsonb, $6, $7)";
+    let made = agent::run(sql, &params)?.into_iter().next().unwrap_or_default();
+    let [name, since, after, at] = made.try_into().unwrap_or_default();
+    let name: String = name.unwrap_or_default();
+    let since = UnixMicros(since.and_then(|since| since.parse().ok()).unwrap_or_default());
+    let continued = at.map(|at| Continued { after, at });
+    let watched = caught::caught(|| watch(&tx, &name, since, continued.as_ref()));
     let (job, glance) = match watched {
         Ok(end) => end,
         Err(error) => {
@@ -128,9 +260,8 @@ fn run(config: &str, quit_at_eof: bool, properties: JsonB) -> Result<Vec<(Loaded
         .detail("Batches that were committed before stay, and a later load continues after them.")),
         status => {
             let how = if status == Status::Success { "stopped normally" } else { "was stopped" };
-            let rows = offsets::last_run(&tx, job.id)?;
-            let (loaded, rejected) =
-                rows.iter().fold((0, 0), |sum, row| (sum.0 + row.loaded, sum.1 + row.rejected));
+            let rows = offsets::of_run(&tx, job.id, since)?;
+            let (loaded, rejected) = totals(&rows);
             caught::notice(format!(
                 "job \"{name}\" {how}: {loaded} rows loaded, {rejected} messages rejected"
             ));
@@ -139,10 +270,28 @@ fn run(config: &str, quit_at_eof: bool, properties: JsonB) -> Result<Vec<(Loaded
     }
 }
 
+/// Rows loaded and messages rejected.
+fn totals(rows: &[Loaded]) -> (i64, i64) {
+    rows.iter().fold((0, 0), |sum, row| (sum.0 + row.loaded, sum.1 + row.rejected))
+}
+
 /// Reports progress until the job no longer runs.
-fn watch(tx: &Tx, name: &str) -> Result<(Job, Glance)> {
+fn watch(
+    tx: &Tx,
+    name: &str,
+    since: UnixMicros,
+    continued: Option<&Continued>,
+) -> Result<(Job, Glance)> {
     let job = jobs::find_latest(tx, name)?.ok_or_else(|| unknown_job(name))?;
-    caught::notice(format!("job \"{name}\" started"));
+    match continued {
+        Some(Continued { after: None, at }) => {
+            caught::notice(format!("job \"{name}\" started, continues at {at}"));
+        }
+        _ => caught::notice(format!("job \"{name}\" started")),
+    }
+    if let Some(continued) = continued {
+        continued.tell(name);
+    }
     let mut reported = Instant::now();
     let mut last: Option<Glance> = None;
     let mut looked = Instant::now();
@@ -164,16 +313,15 @@ fn watch(tx: &Tx, name: &str) -> Result<(Job, Glance)> {
         }
         let trouble =
             now.status == Status::Retrying && last.as_ref().is_none_or(|l| l.errmsg != now.errmsg);
-        let moved = last.as_ref().is_none_or(|l| l.rows_loaded != now.rows_loaded);
+        let totals_of = |glance: &Glance| (glance.rows_loaded, glance.rows_rejected);
+        let moved = last.as_ref().is_none_or(|last| totals_of(last) != totals_of(&now));
         if trouble {
             let why = now.errmsg.clone().unwrap_or_default();
             caught::notice(format!("{}, will be tried again: {why}", now.status.as_str()));
             last = Some(now);
         } else if moved && reported.elapsed() >= REPORT {
-            caught::notice(format!(
-                "{} rows loaded, {} messages rejected",
-                now.rows_loaded, now.rows_rejected
-            ));
+            let (loaded, rejected) = totals(&offsets::of_run(tx, job.id, since)?);
+            caught::notice(format!("{loaded} rows loaded, {rejected} messages rejected"));
             reported = Instant::now();
             last = Some(now);
         }

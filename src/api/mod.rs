@@ -2,6 +2,7 @@
 //! and shapes the answer.
 
 pub mod check;
+mod continued;
 pub mod control;
 pub mod convert;
 pub mod dryrun;

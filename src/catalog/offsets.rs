@@ -86,46 +86,82 @@ pub fn close(tx: &Tx, job_id: i64, partitions: &[i32]) -> Result<()> {
     Ok(())
 }
 
-/// Where another job of the same identity stood.
+/// Where other jobs of the same identity stood.
 pub struct Inherited {
-    /// Its name.
+    /// The name of the one that moved last.
     pub job: String,
-    pub offsets: BTreeMap<i32, i64>,
     /// It has stopped, and later than this job.
     pub newer: bool,
+    stands: BTreeMap<i32, Stand>,
 }
 
-/// The offsets of the job that last loaded the same topic of the same cluster into the same tables
-/// from a GPSS configuration: GPSS resumes by topic and table, not by job.
-pub fn inherited(tx: &Tx, job_id: i64, origin: &Origin) -> Result<Option<Inherited>> {
-    let Some(cluster_id) = &origin.cluster_id else {
+/// Where the one of them stood that moved last of those that know the partition.
+struct Stand {
+    job: String,
+    newer: bool,
+    next: i64,
+}
+
+impl Inherited {
+    pub fn partitions(&self) -> impl Iterator<Item = i32> {
+        self.stands.keys().copied()
+    }
+
+    /// Where a job goes on that itself stood at `own`, and the other job that stood there.
+    pub fn known(
+        &self,
+        partition: i32,
+        own: Option<i64>,
+        begins: bool,
+    ) -> Option<(i64, Option<&str>)> {
+        match (self.stands.get(&partition), own) {
+            (Some(other), own) if own.is_none() || (begins && other.newer) => {
+                Some((other.next, Some(&other.job)))
+            }
+            (_, own) => own.map(|own| (own, None)),
+        }
+    }
+}
+
+/// The offsets of the jobs that loaded the same topic of the same cluster into the same tables from a
+/// GPSS configuration: GPSS resumes by topic and table, not by job. Without an origin: of any cluster.
+pub fn inherited(tx: &Tx, job_id: i64, origin: Option<&Origin>) -> Result<Option<Inherited>> {
+    let cluster_id = origin.and_then(|origin| origin.cluster_id.as_deref());
+    if origin.is_some() && cluster_id.is_none() {
         // Who knows whether it is the same cluster.
         return Ok(None);
-    };
-    let sql = "SELECT o.job_id, other.name,
-            o.updated_at > coalesce((SELECT max(mine.updated_at) FROM gpss.offsets mine
-                                     WHERE mine.job_id = me.id), '-infinity')
-            AND NOT EXISTS (SELECT FROM gpss.run r WHERE r.job_id = other.id)
+    }
+    let sql = "SELECT other.name,
+            other.moved_at > coalesce((SELECT max(mine.updated_at) FROM gpss.offsets mine
+                                       WHERE mine.job_id = me.id), '-infinity')
+            AND NOT EXISTS (SELECT FROM gpss.run r WHERE r.job_id = other.id),
+            o.partition, o.next_offset
         FROM gpss.job me
-        JOIN gpss.job other ON other.id <> me.id
+        JOIN (SELECT job.*, (SELECT max(o.updated_at) FROM gpss.offsets o
+                             WHERE o.job_id = job.id) AS moved_at
+              FROM gpss.job) other ON other.id <> me.id
             AND other.owner = me.owner
             AND other.spec->>'origin' = 'config'
             AND other.spec->>'topic' = me.spec->>'topic'
             AND pg_catalog.jsonb_path_query_array(other.spec, '$.outputs[*].target')
               = pg_catalog.jsonb_path_query_array(me.spec, '$.outputs[*].target')
-        JOIN gpss.offsets o ON o.job_id = other.id AND o.cluster_id = $2
-            AND coalesce(o.topic_id = $3, true)
+        JOIN gpss.offsets o ON o.job_id = other.id AND o.cluster_id IS NOT NULL
+            AND coalesce(o.cluster_id = $2, true) AND coalesce(o.topic_id = $3, true)
         WHERE me.id = $1 AND me.spec->>'origin' = 'config'
-        ORDER BY o.updated_at DESC
-        LIMIT 1";
-    let row = |row: &Row<'_>| Ok((row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<bool>(3)?));
-    let args =
-        [Arg::from(job_id), Arg::from(cluster_id.as_str()), Arg::from(origin.topic_id.as_deref())];
-    let Some((id, job, newer)) = select(tx, sql, &args, row)?.pop() else { return Ok(None) };
-    let mut stored = stored(tx, id)?;
-    stored.retain(|_, stored| stored.origin.may_be(origin));
-    let offsets = stored.into_iter().map(|(p, stored)| (p, stored.next)).collect();
-    Ok(Some(Inherited { job, offsets, newer }))
+        ORDER BY other.moved_at DESC, other.id";
+    let row = |row: &Row<'_>| {
+        Ok((row.get(3)?, Stand { job: row.get(1)?, newer: row.get(2)?, next: row.get(4)? }))
+    };
+    let topic_id = origin.and_then(|origin| origin.topic_id.as_deref());
+    let args = [Arg::from(job_id), Arg::from(cluster_id), Arg::from(topic_id)];
+    let found: Vec<(i32, Stand)> = select(tx, sql, &args, row)?;
+    let Some((_, last)) = found.first() else { return Ok(None) };
+    let (job, newer) = (last.job.clone(), last.newer);
+    let mut stands = BTreeMap::new();
+    for (partition, stand) in found {
+        stands.entry(partition).or_insert(stand);
+    }
+    Ok(Some(Inherited { job, newer, stands }))
 }
 
 impl Origin {
@@ -136,7 +172,7 @@ impl Origin {
     }
 }
 
-/// What the last run of a job did to a partition.
+/// What a run of a job did to a partition.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub partition: i32,
@@ -148,17 +184,17 @@ pub struct Loaded {
     pub rejected: i64,
 }
 
-/// One per partition, as others have committed it until now.
-pub fn last_run(tx: &Tx, job_id: i64) -> Result<Vec<Loaded>> {
+/// One per partition that the run asked for at that time reads, as others have committed it until now.
+pub fn of_run(tx: &Tx, job_id: i64, since: UnixMicros) -> Result<Vec<Loaded>> {
     let sql = "SELECT o.partition, o.started_at, o.updated_at, o.begin_offset, o.next_offset,
             coalesce(sum(b.inserted), 0)::int8, coalesce(sum(b.rejected), 0)::int8
         FROM gpss.offsets o
         LEFT JOIN gpss.batch b ON b.job_id = o.job_id AND b.partition = o.partition
-            AND b.start_time >= o.started_at
-        WHERE o.job_id = $1
+            AND b.start_time >= $2
+        WHERE o.job_id = $1 AND o.started_at >= $2
         GROUP BY o.job_id, o.partition
         ORDER BY o.partition";
-    select_latest(tx, sql, &[Arg::from(job_id)], |row| {
+    select_latest(tx, sql, &[Arg::from(job_id), Arg::from(since)], |row| {
         Ok(Loaded {
             partition: row.get(1)?,
             start: row.get(2)?,

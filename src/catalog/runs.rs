@@ -4,7 +4,7 @@ use super::{exec, one, run, select, select_latest};
 use crate::error::{Error, Result, SqlState};
 use crate::model::reset::Reset;
 use crate::model::state::Status;
-use crate::pg::spi::{Arg, Row};
+use crate::pg::spi::{Arg, Row, UnixMicros};
 use crate::pg::tx::Tx;
 
 /// The wish that a job runs.
@@ -15,9 +15,15 @@ pub struct Run {
     pub reset: Option<Reset>,
 }
 
-pub fn insert(tx: &Tx, job_id: i64, quit_at_eof: bool, reset: Option<&Reset>) -> Result<i64> {
+/// Asks for a run; when that was.
+pub fn insert(
+    tx: &Tx,
+    job_id: i64,
+    quit_at_eof: bool,
+    reset: Option<&Reset>,
+) -> Result<UnixMicros> {
     let sql = "INSERT INTO gpss.run (job_id, quit_at_eof, reset) VALUES ($1, $2, $3::jsonb)
-               RETURNING id";
+               RETURNING requested_at";
     let reset = reset.map(to_json).transpose()?;
     let args = [Arg::from(job_id), Arg::from(quit_at_eof), Arg::from(reset.as_deref())];
     run(tx, "DELETE FROM gpss.worker WHERE job_id = $1", &[Arg::from(job_id)])?;

@@ -4,9 +4,14 @@ use crate::error::{Error, Result, SqlState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 const EARLIEST: &str = "earliest";
 const LATEST: &str = "latest";
+
+/// Bare numbers that are milliseconds since 1970, from 1973 to 2286, and not seconds, a date or an
+/// offset.
+const PLAUSIBLE_MS: Range<i64> = 100_000_000_000..10_000_000_000_000;
 
 /// Where one partition begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +26,7 @@ pub enum Start {
 
 /// Where the job begins.
 ///
-/// As JSON: `"earliest"`, `"latest"`, `{"timestamp": <ms>}`, `{"<partition>": <offset>, …}`.
+/// As JSON: `"earliest"`, `"latest"`, `<ms>` or `{"timestamp": <ms>}`, `{"<partition>": <offset>, …}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub enum Reset {
@@ -34,7 +39,8 @@ pub enum Reset {
 }
 
 impl Reset {
-    /// From the text a user writes: a bare `earliest` or `latest` in any case, or JSON.
+    /// From the text a user writes: a bare `earliest` or `latest` in any case, milliseconds since 1970,
+    /// or JSON.
     ///
     /// # Errors
     /// `INVALID_PARAMETER` for anything else.
@@ -74,6 +80,11 @@ impl TryFrom<Value> for Reset {
                     })?)
                 }
                 _ => offsets(object),
+            },
+            Value::Number(ms) => match ms.as_i64() {
+                Some(ms) if PLAUSIBLE_MS.contains(&ms) => Ok(Reset::Timestamp(ms)),
+                _ => Err(invalid(format!("invalid reset {}", clip(&ms.to_string())))
+                    .detail("A number is a time in milliseconds since 1970.")),
             },
             _ => Err(invalid("a reset must be a text or a JSON object")),
         }
@@ -145,8 +156,8 @@ fn clip(text: &str) -> String {
 
 fn invalid(message: impl Into<String>) -> Error {
     Error::new(SqlState::INVALID_PARAMETER, message).hint(
-        "Give 'earliest', 'latest', timestamptz '2026-01-31 12:00+00', or an object of partitions and offsets \
-         such as {\"0\": 1234, \"1\": \"earliest\"}.",
+        "Give 'earliest', 'latest', a time such as '2026-01-31 12:00+00', milliseconds since 1970, or an \
+         object of partitions and offsets such as {\"0\": 1234, \"1\": \"earliest\"}.",
     )
 }
 
@@ -167,6 +178,7 @@ mod tests {
         assert_eq!(Reset::parse("LATEST"), Ok(Reset::Latest));
         assert_eq!(Reset::parse("\"latest\""), Ok(Reset::Latest));
         assert_eq!(Reset::parse("{\"timestamp\": 1700000000000}"), Reset::timestamp(1700000000000));
+        assert_eq!(Reset::parse(" 1600000000000 "), Reset::timestamp(1600000000000));
         let starts = BTreeMap::from([(0, Start::Offset(1234)), (1, Start::Earliest)]);
         assert_eq!(
             Reset::parse("{\"0\": 1234, \"1\": \"earliest\"}"),
@@ -186,6 +198,10 @@ mod tests {
             "{}",
             "[]",
             "17",
+            "1600000000",
+            "20260131120000",
+            "-1600000000000",
+            "1600000000000.5",
             "null",
             "{\"0\": -1}",
             "{\"0\": 1.5}",

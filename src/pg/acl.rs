@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::error::{Error, SqlState};
 use crate::pg::caught::raise;
-use crate::pg::compat;
+use crate::pg::{compat, datum};
 
 /// This extension.
 const EXTENSION: &str = env!("CARGO_PKG_NAME");
@@ -54,6 +54,17 @@ pub fn role_exists(role: Oid) -> bool {
     let nothing = Datum::null();
     // SAFETY: syscache.c: a role's key is its OID; unused keys are null.
     unsafe { pg_sys::SearchSysCacheExists(cache, Datum::from(role), nothing, nothing, nothing) }
+}
+
+/// The role's name, for messages; its number when there is none.
+pub fn role_name(role: Oid) -> String {
+    // SAFETY: miscinit.c: a palloc'd copy, null for no such role.
+    let name = unsafe { pg_sys::GetUserNameFromId(role, true) };
+    if name.is_null() {
+        return role.to_u32().to_string();
+    }
+    // SAFETY: as above: NUL-terminated.
+    datum::from_server(unsafe { CStr::from_ptr(name) })
 }
 
 /// May the role open a session of its own (LOGIN)? False for one that does not exist.

@@ -66,8 +66,9 @@ pub fn resolve(
     let cancelled = signals::stop_requested;
     let cluster_id = consumer.cluster_id(METADATA_TIMEOUT, &cancelled)?;
     let origin = Origin { cluster_id, topic_id: found.id.clone() };
-    let (stored, inherited) =
-        tx(|tx| Ok((offsets::stored(tx, job.id)?, offsets::inherited(tx, job.id, &origin)?)))?;
+    let (stored, inherited) = tx(|tx| {
+        Ok((offsets::stored(tx, job.id)?, offsets::inherited(tx, job.id, Some(&origin))?))
+    })?;
     let reset = run.reset.as_ref().filter(|_| !positioned);
     // A run begins where the last load of the topic into the table stopped, whichever job it was.
     let taken_over = !positioned && inherited.as_ref().is_some_and(|other| other.newer);
@@ -120,8 +121,10 @@ pub fn resolve(
             }),
         };
         let own = own.get(partition).map(|stored| stored.next);
-        let other = inherited.as_ref().and_then(|other| other.offsets.get(partition).copied());
-        let known = if taken_over { other.or(own) } else { own.or(other) };
+        let known = match &inherited {
+            Some(others) => others.known(*partition, own, !positioned).map(|(offset, _)| offset),
+            None => own,
+        };
         let topic_id = found.id.as_deref();
         let place =
             |fallback| Place { topic_id, partition: *partition, low: *low, high: *high, fallback };

@@ -19,7 +19,8 @@ SELECT status FROM gpss.jobs;
 SELECT reset, pg_temp.error_of(format('SELECT gpss.start_job(''job'', reset => %s)', reset)) FROM (VALUES
     ($$'first'$$), ($$''$$), ($$'{}'::jsonb$$), ($$'{"0": -1}'::jsonb$$), ($$'{"00": 1}'::jsonb$$), ($$'{"a": 1}'::jsonb$$),
     ($$'{"0": "newest"}'::jsonb$$), ($$'{"0": 1.5}'::jsonb$$), ($$'[1]'::jsonb$$), ($$'null'::jsonb$$), ($$'"first"'::jsonb$$),
-    ($$timestamptz '1969-12-31 00:00+00'$$), ($$timestamptz '-infinity'$$)
+    ($$timestamptz '1969-12-31 00:00+00'$$), ($$timestamptz '-infinity'$$), ($$'1600000000'$$), ($$'20260131120000'$$),
+    ($$'2026-13-01'$$), ($$'1969-12-31 00:00+00'$$)
 ) AS v (reset);
 SELECT count(*) FROM gpss.run;
 
@@ -42,6 +43,23 @@ SELECT gpss.start_job('job', timestamptz '2024-01-01 00:00+00');
 SELECT reset FROM gpss.run;
 ROLLBACK TO before;
 SELECT gpss.start_job('job', '{"0": 12, "1": "earliest"}'::jsonb);
+SELECT reset FROM gpss.run;
+ROLLBACK TO before;
+-- A time as text, and as gpsscli has it.
+SELECT gpss.start_job('job', reset => '2024-01-01 00:00+00');
+SELECT reset FROM gpss.run;
+ROLLBACK TO before;
+SELECT gpss.start_job('job', reset => '1600000000000');
+SELECT reset FROM gpss.run;
+ROLLBACK TO before;
+-- NULL continues, whatever its type.
+SELECT gpss.start_job('job', reset => NULL::timestamptz);
+SELECT reset FROM gpss.run;
+ROLLBACK TO before;
+SELECT gpss.start_job('job', reset => NULL::jsonb);
+SELECT reset FROM gpss.run;
+ROLLBACK TO before;
+SELECT gpss.start_job('job', reset => NULL);
 SELECT reset FROM gpss.run;
 ROLLBACK;
 SELECT count(*) FROM gpss.run;

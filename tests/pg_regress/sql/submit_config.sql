@@ -202,6 +202,9 @@ SELECT pg_temp.error_of('SELECT * FROM gpss.load(pg_temp.config(''TOPIC:'', ''TO
 SELECT pg_temp.error_of('SELECT * FROM gpss.load(pg_temp.config(''TABLE: readings'', ''TABLE: nowhere''))');
 SELECT pg_temp.error_of('SELECT * FROM gpss.load('''')');
 SELECT pg_temp.error_of('SELECT * FROM gpss.load(pg_temp.config(), properties => ''[]'')');
+SELECT pg_temp.error_of('SELECT * FROM gpss.load(pg_temp.config(), reset => ''first'')');
+SELECT pg_temp.error_of('SELECT * FROM gpss.load(pg_temp.config(), partitions => ''all'')');
+SELECT pg_temp.error_of('SELECT * FROM gpss.load(pg_temp.config(), name => '' '')');
 
 -- Nothing of all that is left.
 SELECT count(*) FROM gpss.jobs;

@@ -1,0 +1,99 @@
+//! Where a job goes on that is started without a reset, as far as can be known without its brokers, and
+//! what its user is told of that.
+
+use crate::catalog::jobs::Job;
+use crate::catalog::offsets;
+use crate::error::{Error, Result, SqlState};
+use crate::fdw::source::KafkaSource;
+use crate::model::partitions::Partitions;
+use crate::model::statement::qualified;
+use crate::pg::caught::{self, Level};
+use crate::pg::fdw::Table;
+use crate::pg::spi;
+use crate::pg::tx::Tx;
+use pgrx::pg_sys::Oid;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Partitions that a message lists.
+const LISTED: usize = 4;
+
+pub struct Continued {
+    /// The other jobs at whose offsets it begins, quoted; None: at its own.
+    pub after: Option<String>,
+    /// The offsets.
+    pub at: String,
+}
+
+/// None for a job that begins anew.
+pub fn of(tx: &Tx, job: &Job) -> Result<Option<Continued>> {
+    let own = offsets::load(tx, job.id)?;
+    let others = offsets::inherited(tx, job.id, None)?;
+    let chosen = chosen(tx, job)?;
+    let mut partitions: BTreeSet<i32> = own.keys().copied().collect();
+    partitions.extend(others.iter().flat_map(|others| others.partitions()));
+    partitions.retain(|partition| chosen.as_ref().is_none_or(|chosen| chosen.contains(*partition)));
+    let mut after = BTreeSet::new();
+    let mut at = BTreeMap::new();
+    for partition in partitions {
+        let own = own.get(&partition).copied();
+        let known = match &others {
+            Some(others) => others.known(partition, own, true),
+            None => own.map(|own| (own, None)),
+        };
+        if let Some((offset, other)) = known {
+            at.insert(partition, offset);
+            after.extend(other.map(|name| format!("\"{name}\"")));
+        }
+    }
+    let after = Vec::from_iter(after).join(", ");
+    let after = (!after.is_empty()).then_some(after);
+    Ok((!at.is_empty()).then(|| Continued { after, at: list(&at) }))
+}
+
+/// The partitions that the job's foreign table is about; None: all, or there is no such table.
+fn chosen(tx: &Tx, job: &Job) -> Result<Option<Partitions>> {
+    let sql =
+        "SELECT c::pg_catalog.oid FROM pg_catalog.to_regclass($1) AS t (c) WHERE c IS NOT NULL";
+    let name = qualified(&job.spec.source);
+    let found = spi::select(tx, sql, &[name.as_str().into()], |row| row.get::<Oid>(1))?;
+    let source = found.into_iter().next().map(|oid| KafkaSource::of(&Table::load(oid)));
+    Ok(source.and_then(Result::ok).and_then(|source| source.partitions))
+}
+
+fn list(at: &BTreeMap<i32, i64>) -> String {
+    let one = |(partition, offset)| format!("{offset} of partition {partition}");
+    let mut places: Vec<String> = at.iter().take(LISTED).map(one).collect();
+    if at.len() > LISTED {
+        places.push(format!("and those of {} more", at.len() - LISTED));
+    }
+    format!("offset {}", places.join(", "))
+}
+
+impl Continued {
+    /// Says so when the user may not expect it: what it goes on after is another job.
+    pub fn tell(&self, job: &str) {
+        let Continued { after: Some(after), at } = self else { return };
+        let notice = Error::new(
+            SqlState::new("00000"),
+            format!("job \"{job}\" continues where {after} stopped, at {at}"),
+        )
+        .detail(
+            "Both load the same topic into the same tables for the same owner. If the brokers are of \
+             another Kafka cluster, the job begins with the oldest message.",
+        )
+        .hint("Start it with reset => 'earliest' to load the whole topic.");
+        caught::report(Level::Notice, &notice);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_offsets_is_short() {
+        let of = |count| list(&(0..count).map(|p| (p, i64::from(p) * 10)).collect());
+        assert_eq!(of(2), "offset 0 of partition 0, 10 of partition 1");
+        assert!(of(6).ends_with(", 30 of partition 3, and those of 2 more"), "{}", of(6));
+    }
+}

@@ -1,0 +1,156 @@
+//! `gpss.load`, and jobs over one configuration after each other: whose job a load is, where it begins,
+//! and what its result tells.
+
+use super::support::{Scene, literal};
+
+/// `gpss.load` over the scene's configuration; its rows.
+fn load(scene: &Scene, arguments: &str) -> String {
+    scene.db.sql(&load_statement(scene, arguments))
+}
+
+fn load_statement(scene: &Scene, arguments: &str) -> String {
+    format!(
+        "SELECT partition_id, begin_offset, end_offset, rows_loaded, rows_rejected
+         FROM gpss.load({} {arguments}) ORDER BY 1",
+        literal(&scene.config(25, 100))
+    )
+}
+
+fn jobs(scene: &Scene) -> String {
+    let jobs = "SELECT string_agg(name || ': ' || owner, ', ' ORDER BY id) FROM gpss.jobs";
+    scene.db.sql(jobs).replace(&scene.topic.name, "T")
+}
+
+#[test]
+fn a_load_by_another_role_is_a_job_of_its_own_and_leaves_the_first_ones_alone() {
+    let scene = Scene::new(1);
+    let alice = format!("alice_{}", scene.topic.name);
+    scene.db.sql(&format!(
+        "CREATE ROLE {alice} LOGIN; GRANT CREATE ON SCHEMA public TO {alice};
+         GRANT INSERT ON numbers TO {alice}; GRANT USAGE ON FOREIGN DATA WRAPPER gpss TO {alice}"
+    ));
+    let as_alice = |statement: &str| scene.db.sql(&format!("SET ROLE {alice}; {statement}"));
+    scene.topic.send_numbers(0..10);
+    assert_eq!(as_alice(&load_statement(&scene, "")), "0|0|10|10|0");
+    // A superuser is entitled to her job, and yet has one of its own, from the first message on.
+    assert_eq!(load(&scene, ""), "0|0|10|10|0");
+    scene.topic.send_numbers(10..15);
+    assert_eq!(as_alice(&load_statement(&scene, "")), "0|10|15|5|0");
+    assert_eq!(load(&scene, ""), "0|10|15|5|0");
+    let expected = format!(
+        "load T into public.numbers: {alice}, load T into public.numbers as postgres: postgres"
+    );
+    assert_eq!(jobs(&scene), expected.replace(&scene.topic.name, "T"));
+    let objects = "SELECT count(*) FROM pg_foreign_server s JOIN pg_class c ON c.relname = srvname
+                   AND c.relowner = srvowner WHERE srvname LIKE 'gpss_job_%'";
+    assert_eq!(scene.db.number(objects), 2);
+    // Not by the name either.
+    let name = format!(", name => 'load {} into public.numbers'", scene.topic.name);
+    let error = scene.db.error(&load_statement(&scene, &name));
+    assert!(error.contains("belongs to another role") && error.contains("HINT"), "{error}");
+    // Without the first role's job, the second one goes on under the name that it has.
+    as_alice(&format!("SELECT gpss.remove_job('load {} into public.numbers')", scene.topic.name));
+    assert_eq!(load(&scene, ""), "0|15|15|0|0");
+    assert_eq!(jobs(&scene), "load T into public.numbers as postgres: postgres");
+    as_alice(&load_statement(&scene, ""));
+    scene.db.sql(&format!("DROP OWNED BY {alice}; DROP ROLE {alice}"));
+}
+
+#[test]
+fn the_result_of_a_load_is_of_this_load_alone() {
+    let scene = Scene::new(2);
+    scene.topic.send_numbers(0..10);
+    scene.topic.send_lines(1, "no number\n");
+    assert_eq!(load(&scene, ", partitions => '0'"), "0|0|5|5|0");
+    let told = scene.db.notices(&load_statement(&scene, ", partitions => '(1)'"));
+    assert!(told.contains("5 rows loaded, 1 messages rejected"), "{told}");
+    assert_eq!(load(&scene, ", partitions => '1'"), "1|6|6|0|0");
+    scene.topic.send_numbers(10..12);
+    assert_eq!(load(&scene, ""), "0|5|6|1|0\n1|6|7|1|0");
+    scene.expect_exactly(0..12);
+    let error = scene.db.error(&load_statement(&scene, ", partitions => '1-0'"));
+    assert!(error.contains("must be a list of partitions"), "{error}");
+}
+
+#[test]
+fn loads_of_different_partitions_under_names_of_their_own_are_continued_as_one() {
+    let scene = Scene::new(2);
+    scene.topic.send_numbers(0..10);
+    assert_eq!(load(&scene, ", name => 'even', partitions => '0'"), "0|0|5|5|0");
+    let first = load_statement(&scene, ", name => 'odd', partitions => '1'");
+    let told = scene.db.notices(&first);
+    assert!(!told.contains("continues"), "nobody was there before: {told}");
+    scene.topic.send_numbers(10..12);
+    let told = scene.db.notices(&load_statement(&scene, ""));
+    let where_to =
+        "continues where \"even\", \"odd\" stopped, at offset 5 of partition 0, 5 of partition 1";
+    assert!(told.contains(where_to), "{told}");
+    assert!(told.contains("2 rows loaded"), "{told}");
+    scene.expect_exactly(0..12);
+    // And these go on where that one was.
+    assert_eq!(load(&scene, ", name => 'even', partitions => '0'"), "0|6|6|0|0");
+    scene.expect_exactly(0..12);
+    // A name stands for one topic and table.
+    scene.db.sql("CREATE TABLE others (n int)");
+    let other = first.replace("TABLE: numbers", "TABLE: others");
+    let error = scene.db.error(&other);
+    assert!(error.contains("job \"odd\" loads something else"), "{error}");
+}
+
+#[test]
+fn a_load_begins_where_its_reset_says() {
+    let scene = Scene::new(1);
+    scene.topic.send_numbers(0..10);
+    let between = scene.db.sql("SELECT pg_sleep(0.05), clock_timestamp(), pg_sleep(0.05)");
+    let between = between.trim_matches('|');
+    scene.topic.send_numbers(10..14);
+    load(&scene, "");
+    let told = scene.db.notices(&load_statement(&scene, ""));
+    assert!(
+        told.contains("into public.numbers\" started, continues at offset 14 of partition 0"),
+        "{told}"
+    );
+    let ms = scene
+        .db
+        .sql(&format!("SELECT (extract(epoch FROM timestamptz '{between}') * 1000)::bigint"));
+    for (reset, begin) in [
+        ("earliest".to_owned(), 0),
+        ("latest".to_owned(), 14),
+        ("{\"0\": 3}".to_owned(), 3),
+        (ms, 10),
+        (between.to_owned(), 10),
+    ] {
+        let told = load(&scene, &format!(", reset => '{reset}'"));
+        assert_eq!(told, format!("0|{begin}|14|{}|0", 14 - begin), "{reset}");
+    }
+}
+
+#[test]
+fn a_job_says_which_other_job_it_continues_and_where() {
+    let scene = Scene::new(1);
+    scene.topic.send_numbers(0..10);
+    scene.submit(100);
+    let start = |job: &str, arguments: &str| {
+        let told = scene
+            .db
+            .notices(&format!("SELECT gpss.start_job('{job}', quit_at_eof => true {arguments})"));
+        scene.db.sql(&format!("SELECT gpss.wait_job('{job}', '60 s')"));
+        told
+    };
+    assert_eq!(start("numbers", ""), "");
+    let config = literal(&scene.config(25, 100));
+    scene.db.sql(&format!("SELECT gpss.submit_job('second', {config})"));
+    // NULL of any type continues.
+    let told = start("second", ", reset => NULL::timestamptz");
+    let expected =
+        "job \"second\" continues where \"numbers\" stopped, at offset 10 of partition 0";
+    assert!(told.contains(expected), "{told}");
+    assert!(told.contains("HINT") && told.contains("reset => 'earliest'"), "{told}");
+    scene.expect_exactly(0..10);
+    // The second time it is its own offset, and with a reset none of both.
+    assert_eq!(start("second", ""), "");
+    assert_eq!(start("second", ", reset => 'earliest'"), "");
+    assert_eq!(scene.db.number("SELECT count(*) FROM numbers"), 20);
+    let told = start("numbers", "");
+    assert!(told.contains("\"numbers\" continues where \"second\" stopped"), "{told}");
+}
