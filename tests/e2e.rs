@@ -21,6 +21,7 @@ mod e2e {
     mod scan;
     mod scan_json;
     mod schedule;
+    mod statistics;
     mod surroundings;
     mod survival;
 }

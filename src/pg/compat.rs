@@ -252,3 +252,23 @@ pub(super) unsafe fn is_background_worker(proc: *mut pg_sys::PGPROC) -> bool {
         is_worker
     }
 }
+
+/// Hands the statistics of this process's transactions over, at most once a second unless it is
+/// `forced`. Is anything left? (14 does not tell.)
+///
+/// # Safety
+/// Outside a transaction.
+pub(super) unsafe fn report_statistics(forced: bool) -> bool {
+    // SAFETY: pgstat.c: by the contract. 14 calls the argument "disconnect", which concerns sessions of
+    // clients; from 15 on the answer is when to come again, or 0.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        let left = {
+            pg_sys::pgstat_report_stat(forced);
+            !forced
+        };
+        #[cfg(not(feature = "pg14"))]
+        let left = pg_sys::pgstat_report_stat(forced) != 0;
+        left
+    }
+}

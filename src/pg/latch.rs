@@ -6,6 +6,7 @@ use std::time::Duration;
 use pgrx::pg_sys;
 
 use crate::pg::eventfd::EventFd;
+use crate::pg::statistics;
 
 /// Why a wait ended; more than one may be true, none means the time was up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +22,22 @@ pub struct Woken {
 ///
 /// Does not act on interrupts: call `signals::check_for_interrupts`. Ends the process when the
 /// postmaster is gone. Raises: on failure of the kernel's calls.
+///
+/// A wait of a second hands over the statistics that are left (`statistics`).
 pub fn wait(timeout: Duration, event: Option<&EventFd>) -> Woken {
+    let Some(due) = statistics::due().filter(|due| *due < timeout) else {
+        return wait_for(timeout, event);
+    };
+    match wait_for(due, event) {
+        Woken { by_latch: false, by_event: false } => {
+            statistics::flush();
+            wait_for(timeout - due, event)
+        }
+        woken => woken,
+    }
+}
+
+fn wait_for(timeout: Duration, event: Option<&EventFd>) -> Woken {
     let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     if event.is_some() {
         events |= pg_sys::WL_SOCKET_READABLE;

@@ -24,6 +24,7 @@ pub mod program;
 pub mod signals;
 mod slot;
 pub mod spi;
+mod statistics;
 pub mod subtx;
 pub mod threads;
 pub mod tx;

@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 
 use crate::error::{Error, Result, SqlState};
 use crate::pg::caught::{caught, raise};
-use crate::pg::{mcx, signals};
+use crate::pg::{mcx, signals, statistics};
 
 /// Proof that a transaction is open. Only this module makes one.
 pub struct Tx {
@@ -47,6 +47,12 @@ impl Tx {
             );
         }
     }
+
+    /// The commit waits for this server's disk, whatever `synchronous_commit` says then.
+    pub fn force_sync_commit(&self) {
+        // SAFETY: xact.c: sets a flag of this process's, which the next transaction resets.
+        unsafe { pg_sys::ForceSyncCommit() };
+    }
 }
 
 /// Runs `f` in a transaction of its own and commits it; any `Err`, ERROR or panic, the commit's
@@ -75,22 +81,9 @@ pub fn tx<R>(f: impl FnOnce(&Tx) -> Result<R>) -> Result<R> {
     if outcome.is_err() {
         abort();
     }
-    // SAFETY: pgstat.c: outside a transaction; false = at most once a second.
-    unsafe { pg_sys::pgstat_report_stat(false) };
+    statistics::report();
     mcx::reset_turn();
     outcome
-}
-
-/// Hands pending table statistics over now; before a long idle, outside a transaction.
-///
-/// `tx` does so at most once a second, so the last numbers before a pause would stay behind.
-pub fn flush_statistics() {
-    // SAFETY: pgstat.c: outside a transaction, which is checked here.
-    unsafe {
-        if !pg_sys::IsTransactionOrTransactionBlock() {
-            pg_sys::pgstat_report_stat(true);
-        }
-    }
 }
 
 fn begin() {

@@ -10,7 +10,7 @@ use crate::model::backoff::Backoff;
 use crate::model::state::Status;
 use crate::pg::bgworker::{self, Extra, Handle};
 use crate::pg::lock::{self, Mode, SessionLock};
-use crate::pg::tx::{Tx, flush_statistics, tx};
+use crate::pg::tx::{Tx, tx};
 use crate::pg::{acl, activity, caught, latch, signals};
 use pgrx::pg_sys::Datum;
 use std::collections::HashMap;
@@ -208,7 +208,6 @@ impl Scheduler {
         for (job_id, run_id) in wanted {
             settled &= self.look_after(job_id, run_id)?;
         }
-        flush_statistics();
         Ok(Some(settled))
     }
 

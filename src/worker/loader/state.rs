@@ -6,7 +6,7 @@ use crate::catalog::processes::LoaderArgs;
 use crate::catalog::runs;
 use crate::error::{Error, Result, SqlState};
 use crate::model::state::Status;
-use crate::pg::tx::{Tx, flush_statistics, tx};
+use crate::pg::tx::{Tx, tx};
 use crate::pg::{activity, caught};
 use crate::worker::describe;
 use std::time::Duration;
@@ -89,9 +89,7 @@ impl Loader {
         tx(|tx| match runs::find(tx, job_id)? {
             Some(run) if run.id == run_id => runs::set_status(tx, job_id, status, text, retry_ms),
             _ => Ok(()),
-        })?;
-        flush_statistics();
-        Ok(())
+        })
     }
 
     fn say(&mut self, now: Said, text: Option<String>) {
