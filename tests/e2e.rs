@@ -4,6 +4,7 @@
 mod e2e {
     mod support;
 
+    mod audit;
     mod bad_messages;
     mod bulk;
     mod changes;

@@ -6,6 +6,7 @@
 
 mod arg;
 mod multi_insert;
+mod planned;
 mod row;
 
 use std::ffi::{CStr, CString, c_char, c_int};

@@ -9,8 +9,9 @@ mod allowed;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
-use pgrx::{PgList, pg_sys};
+use pgrx::pg_sys;
 
+use super::planned::planned;
 use crate::pg::{compat, slot};
 use allowed::Obstacle;
 
@@ -42,7 +43,12 @@ struct Receiver {
 /// `plan` is a kept plan without parameters, SPI is connected. Raises: the statement's errors.
 pub(super) unsafe fn execute(plan: pg_sys::SPIPlanPtr) -> Result<u64, Obstacle> {
     // SAFETY: by contract.
-    unsafe { planned(plan, |insert, text| Ok(insert?.run(text))) }
+    unsafe {
+        planned(plan, |found| {
+            let (source, cached) = found.ok_or(SEVERAL)?;
+            Ok(allowed::insert(source, cached)?.run((*source).query_string))
+        })
+    }
 }
 
 /// What `execute` would say, without running anything.
@@ -51,38 +57,15 @@ pub(super) unsafe fn execute(plan: pg_sys::SPIPlanPtr) -> Result<u64, Obstacle> 
 /// As `execute`.
 pub(super) unsafe fn obstacle(plan: pg_sys::SPIPlanPtr) -> Option<Obstacle> {
     // SAFETY: by contract.
-    unsafe { planned(plan, |insert, _| insert.err()) }
-}
-
-/// Hands the statement's plan, as of now, and its text to `then`.
-///
-/// # Safety
-/// As `execute`.
-unsafe fn planned<R>(
-    plan: pg_sys::SPIPlanPtr,
-    then: impl FnOnce(Result<Insert, Obstacle>, *const c_char) -> R,
-) -> R {
-    // SAFETY: plancache.c: the plan stays referenced by the resource owner until it is released
-    // here or the transaction ends; SPI has made one source for the one statement of a plan.
     unsafe {
-        pg_sys::CommandCounterIncrement();
-        // As _SPI_execute_plan: the plan takes the locks, and the snapshot comes after them.
-        let cached = pg_sys::SPI_plan_get_cached_plan(plan);
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        let sources =
-            PgList::<pg_sys::CachedPlanSource>::from_pg(pg_sys::SPI_plan_get_plan_sources(plan));
-        let answer = match sources.get_ptr(0).filter(|_| !cached.is_null()) {
-            Some(source) => then(allowed::insert(source, cached), (*source).query_string),
-            None => then(Err("it is more than one statement"), c"".as_ptr()),
-        };
-        if !cached.is_null() {
-            pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
-        }
-        pg_sys::PopActiveSnapshot();
-        pg_sys::CommandCounterIncrement();
-        answer
+        planned(plan, |found| match found {
+            Some((source, cached)) => allowed::insert(source, cached).err(),
+            None => Some(SEVERAL),
+        })
     }
 }
+
+const SEVERAL: Obstacle = "it is more than one statement";
 
 /// A planned `INSERT` into one ordinary table and the plan of its rows.
 struct Insert {
@@ -95,16 +78,18 @@ impl Insert {
     /// # Safety
     /// As `allowed::insert`; a snapshot is active. `text` is the statement's, for reports.
     unsafe fn run(self, text: *const c_char) -> u64 {
-        // SAFETY: execMain.c: the order is that of COPY (copyfrom.c, CopyFrom) around that of a
-        // SELECT (ExecutorStart … ExecutorEnd). The copy of the statement shares its nodes, which
-        // nobody changes. ExecEndPlan closes what ExecInitResultRelation has opened, and the slots.
+        // SAFETY: execMain.c: the order is that of COPY (copyfrom.c, CopyFrom) within that of an
+        // INSERT (ExecutorStart … ExecutorEnd, which begin and end the triggers' query), so that
+        // extensions see one: it sends the rows of its plan to the receiver, as if they were its
+        // RETURNING. The copy of the statement shares its nodes, which nobody changes. ExecEndPlan
+        // closes what ExecInitResultRelation has opened, and the slots.
         unsafe {
-            let select = pg_sys::palloc(size_of::<pg_sys::PlannedStmt>());
-            let select = select.cast::<pg_sys::PlannedStmt>();
-            select.copy_from_nonoverlapping(self.statement, 1);
-            (*select).commandType = pg_sys::CmdType::CMD_SELECT;
-            (*select).planTree = self.rows;
-            (*select).resultRelations = ptr::null_mut();
+            let insert = pg_sys::palloc(size_of::<pg_sys::PlannedStmt>());
+            let insert = insert.cast::<pg_sys::PlannedStmt>();
+            insert.copy_from_nonoverlapping(self.statement, 1);
+            (*insert).planTree = self.rows;
+            (*insert).resultRelations = ptr::null_mut();
+            (*insert).hasReturning = true;
 
             let receiver = pg_sys::palloc0(size_of::<Receiver>()).cast::<Receiver>();
             (*receiver).dest.receiveSlot = Some(receive);
@@ -113,7 +98,7 @@ impl Insert {
             (*receiver).dest.rDestroy = Some(shut_down);
             (*receiver).dest.mydest = pg_sys::CommandDest::DestNone;
             let query = pg_sys::CreateQueryDesc(
-                select,
+                insert,
                 text,
                 pg_sys::GetActiveSnapshot(),
                 ptr::null_mut(),
@@ -133,25 +118,21 @@ impl Insert {
             pg_sys::MemoryContextSwitchTo(before);
 
             let relation = (*target).ri_RelationDesc;
-            let command = pg_sys::GetCurrentCommandId(true);
-            (*estate).es_output_cid = command;
             (*receiver).estate = estate;
             (*receiver).target = target;
-            (*receiver).command = command;
+            (*receiver).command = (*estate).es_output_cid;
             (*receiver).bulk = pg_sys::GetBulkInsertState();
             (*receiver).constraints = !(*(*relation).rd_att).constr.is_null();
             (*receiver).partition = (*(*relation).rd_rel).relispartition;
             let triggers = (*target).ri_TrigDesc;
             (*receiver).after_row = !triggers.is_null() && (*triggers).trig_insert_after_row;
 
-            pg_sys::AfterTriggerBeginQuery();
             pg_sys::ExecBSInsertTriggers(estate, target);
             compat::executor_run(query);
             pg_guard_flush(receiver);
             let rows = (*estate).es_processed;
             pg_sys::FreeBulkInsertState((*receiver).bulk);
             pg_sys::ExecASInsertTriggers(estate, target, ptr::null_mut());
-            pg_sys::AfterTriggerEndQuery(estate);
             pg_sys::ExecutorFinish(query);
             pg_sys::ExecutorEnd(query);
             pg_sys::FreeQueryDesc(query);
@@ -241,6 +222,7 @@ unsafe extern "C-unwind" fn receive(
         if (*receiver).partition {
             ExecPartitionCheck(target, row, (*receiver).estate, true);
         }
+        (*(*receiver).estate).es_processed += 1;
         let tuple = ExecFetchSlotHeapTuple(row, true, ptr::null_mut());
         (*receiver).bytes += (*tuple).t_len as usize;
         (*receiver).count += 1;

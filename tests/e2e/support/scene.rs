@@ -34,6 +34,12 @@ impl Scene {
         Self::on("e2e-few", &["max_worker_processes=5"], partitions)
     }
 
+    /// In a server whose statements pgaudit watches.
+    pub fn audited(partitions: u32) -> Self {
+        let preloaded = ["--no-preload", "shared_preload_libraries=gpss,pgaudit"];
+        Self::on("e2e-audit", &preloaded, partitions)
+    }
+
     fn on(cluster: &'static str, options: &[&str], partitions: u32) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = Cluster::up(cluster, options);
