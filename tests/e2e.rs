@@ -25,4 +25,5 @@ mod e2e {
     mod statistics;
     mod surroundings;
     mod survival;
+    mod triggers;
 }

@@ -1,6 +1,6 @@
 //! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails.
 
-use super::{Named, answer, from_config, job_or_config, submit, trial, trial_as_owner};
+use super::{Named, answer, from_config, job_or_config, submit, trial_as_owner};
 use crate::catalog::jobs::Job;
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::asking;
@@ -17,7 +17,7 @@ use crate::model::statement::qualified;
 use crate::pg::fdw::Table;
 use crate::pg::signals;
 use crate::pg::spi::Plan;
-use crate::pg::subtx::subtx;
+use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
 use pgrx::JsonB;
 use pgrx::prelude::*;

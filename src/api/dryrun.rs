@@ -1,7 +1,7 @@
 //! `gpss.dryrun`: what a job would run, and the rows that the next messages would give. Nothing is
 //! written and no offset moves.
 
-use super::{Named, answer, job_or_config, submit, trial, trial_as_owner};
+use super::{Named, answer, job_or_config, submit, trial_as_owner};
 use crate::catalog::jobs::Job;
 use crate::catalog::offsets;
 use crate::error::{Error, Result, SqlState};
@@ -14,7 +14,7 @@ use crate::model::statement::{self, qualified};
 use crate::pg::fdw::Table;
 use crate::pg::signals;
 use crate::pg::spi::Plan;
-use crate::pg::subtx::subtx;
+use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
 use pgrx::JsonB;
 use pgrx::prelude::*;

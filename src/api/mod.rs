@@ -19,7 +19,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::model::config::LoadConfig;
 use crate::pg::acl::{self, AsUser, Predefined};
 use crate::pg::caught;
-use crate::pg::subtx::subtx;
+use crate::pg::subtx::trial;
 use crate::pg::tx::Tx;
 use pgrx::JsonB;
 
@@ -58,20 +58,6 @@ fn job_or_config(tx: &Tx, text: &str, properties: JsonB) -> Result<Named> {
     }
     let config = submit::parse(text, &jobs::template_values(properties)?)?;
     Ok(Named::Config(Box::new(config)))
-}
-
-/// What `f` gives, of which nothing else stays: it runs in a subtransaction that is rolled back.
-fn trial<T>(tx: &Tx, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    let mut given = None;
-    let rolled_back: Result<()> = subtx(tx, || {
-        given = Some(f()?);
-        Err(Error::new(SqlState::NO_DATA, "rolled back on purpose"))
-    });
-    match (given, rolled_back) {
-        (Some(given), _) => Ok(given),
-        (None, Err(error)) => Err(error),
-        (None, Ok(())) => Err(Error::new(SqlState::INTERNAL, "a trial has given nothing")),
-    }
 }
 
 /// A trial of what is the job's owner's: planning and running a mapping runs its functions.

@@ -50,6 +50,13 @@ impl Parts {
         })
     }
 
+    /// The number of messages that the filters let pass. `run` runs a part over them.
+    ///
+    /// Raises: what the filters raise.
+    pub fn passing(&self, run: &dyn Fn(&Plan) -> Result<u64>) -> Result<u64> {
+        run(&self.filter)
+    }
+
     /// Where the statement has failed with `error`. `run` runs a part over the message.
     ///
     /// Expressions are evaluated in the columns' order, so the first that fails in the same way is

@@ -8,7 +8,7 @@ use crate::fdw::batch::Batch;
 use crate::fdw::session::Progress;
 use crate::pg::signals;
 use crate::pg::spi;
-use crate::pg::subtx::subtx;
+use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -52,9 +52,7 @@ pub fn load_carefully(
 ) -> Result<Loaded> {
     let mut search = Search { tx, statement, batch, blame, limit, places: BTreeMap::new() };
     // What fails without any message is the statement's fault.
-    if let Outcome::Failed { error, .. } = search.attempt(0..0) {
-        return Err(error);
-    }
+    search.probe()?;
     let mut violated = false;
     let loaded = subtx(tx, || {
         let loaded = search.run()?;
@@ -112,7 +110,15 @@ impl Search<'_> {
         Ok(Loaded { inserted, refused })
     }
 
-    /// Loads a range or leaves no trace of it.
+    /// Runs the statements without any message, and leaves no trace of it: nothing has been inserted
+    /// for which a statement trigger should fire.
+    fn probe(&self) -> Result<()> {
+        let nothing = Rc::new(self.batch.slice(0..0));
+        trial(self.tx, || self.statement.run(self.tx, &nothing, &Rc::default())).map(drop)
+    }
+
+    /// Loads a range or leaves no trace of it, which is also all that is left of one in which the filters
+    /// let nothing pass: the batch is several statements only because of its bad messages.
     fn attempt(&mut self, range: Range<usize>) -> Outcome {
         if signals::stop_requested() {
             // The order was a cancel too, which one of the subtransactions may have taken for its own.
@@ -121,8 +127,19 @@ impl Search<'_> {
         }
         let progress = Rc::new(Progress::default());
         let slice = Rc::new(self.batch.slice(range.clone()));
-        let error = match subtx(self.tx, || self.statement.run(self.tx, &slice, &progress)) {
+        let mut undone = false;
+        let outcome = subtx(self.tx, || {
+            let inserted = self.statement.run(self.tx, &slice, &progress)?;
+            undone = inserted == 0 && self.statement.filters_all(self.tx, &slice)?;
+            if undone {
+                Err(Error::new(SqlState::NO_DATA, "nothing to insert"))
+            } else {
+                Ok(inserted)
+            }
+        });
+        let error = match outcome {
             Ok(inserted) => return Outcome::Loaded(inserted),
+            Err(_) if undone => return Outcome::Loaded(0),
             Err(error) => error,
         };
         if range.len() == 1 && self.may_be_a_messages(&error) {

@@ -1,6 +1,7 @@
 //! A job's statements, one for each of its tables, and running them over batches.
 
 use super::blame::{Parts, Place};
+use super::unparsable;
 use crate::catalog::jobs::Job;
 use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
@@ -75,25 +76,44 @@ impl Statement {
         output: usize,
         error: &Error,
     ) -> Result<Option<Place>> {
-        if self.parts.get().is_none() {
-            let prepare = || self.trials.iter().map(|trials| Parts::prepare(tx, trials)).collect();
-            let parts = match subtx(tx, prepare) {
-                // Cancelled, perhaps.
-                Err(error) if error.class() == Class::Environment => return Err(error),
-                // The table may have changed since.
-                parts => parts.unwrap_or_default(),
-            };
-            let _ = self.parts.set(parts);
+        let Some(parts) = self.parts(tx)?.get(output) else { return Ok(None) };
+        parts.place(tx, error, &|plan| self.run_part(tx, plan, message)).map(Some)
+    }
+
+    /// Do the filters let none of the messages pass, to any table?
+    ///
+    /// # Errors
+    /// As `parts`. Raises: what the filters raise.
+    pub(super) fn filters_all(&self, tx: &Tx, batch: &Rc<Batch>) -> Result<bool> {
+        let parts = self.parts(tx)?;
+        for part in parts {
+            if part.passing(&|plan| self.run_part(tx, plan, batch))? > 0 {
+                return Ok(false);
+            }
         }
-        let Some(parts) = self.parts.get().and_then(|parts| parts.get(output)) else {
-            return Ok(None);
+        Ok(!parts.is_empty())
+    }
+
+    fn run_part(&self, tx: &Tx, part: &Plan, batch: &Rc<Batch>) -> Result<u64> {
+        self.with_batch(batch, &Rc::default(), || part.execute(tx, &[]))
+    }
+
+    /// The statements' parts; none when they cannot be prepared.
+    ///
+    /// # Errors
+    /// Of class Environment.
+    fn parts(&self, tx: &Tx) -> Result<&[Parts]> {
+        if let Some(parts) = self.parts.get() {
+            return Ok(parts);
+        }
+        let prepare = || self.trials.iter().map(|trials| Parts::prepare(tx, trials)).collect();
+        let parts = match subtx(tx, prepare) {
+            // Cancelled, perhaps.
+            Err(error) if error.class() == Class::Environment => return Err(error),
+            // The table may have changed since.
+            parts => parts.unwrap_or_default(),
         };
-        let progress = Rc::new(Progress::default());
-        let run = |plan: &Plan| {
-            progress.begin();
-            self.with_batch(message, &progress, || plan.execute(tx, &[]))
-        };
-        parts.place(tx, error, &run).map(Some)
+        Ok(self.parts.get_or_init(|| parts))
     }
 
     fn each(
@@ -102,6 +122,10 @@ impl Statement {
         progress: &Rc<Progress>,
         run: impl Fn(&Plan) -> Result<u64>,
     ) -> Result<u64> {
+        if !batch.is_empty() && unparsable(batch) == batch.messages() {
+            // No statement, so that no statement trigger fires for nothing.
+            return Ok(0);
+        }
         let mut written = 0;
         for (number, plan) in self.plans.iter().enumerate() {
             progress.begin();

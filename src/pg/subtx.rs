@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 use crate::pg::caught::caught;
 use crate::pg::tx::Tx;
 
@@ -35,4 +35,20 @@ pub fn subtx<R>(_tx: &Tx, f: impl FnOnce() -> Result<R>) -> Result<R> {
         pg_sys::CurrentResourceOwner = owner;
     }
     outcome
+}
+
+/// What `f` gives, of which nothing else stays: it runs in a subtransaction that is rolled back.
+///
+/// Raises: as `subtx`.
+pub fn trial<R>(tx: &Tx, f: impl FnOnce() -> Result<R>) -> Result<R> {
+    let mut given = None;
+    let rolled_back: Result<()> = subtx(tx, || {
+        given = Some(f()?);
+        Err(Error::new(SqlState::NO_DATA, "rolled back on purpose"))
+    });
+    match (given, rolled_back) {
+        (Some(given), _) => Ok(given),
+        (None, Err(error)) => Err(error),
+        (None, Ok(())) => Err(Error::new(SqlState::INTERNAL, "a trial has given nothing")),
+    }
 }
