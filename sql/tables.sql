@@ -1,6 +1,6 @@
 -- The catalog of gpss. Tables are written by the extension's own code only; users read the views.
 -- A table that pg_dump has to carry is registered with pg_extension_config_dump; what describes the
--- running server (run, status, worker) is not, so that a restored job is a stopped job.
+-- running server (run, status, worker, unlogged_*) is not, so that a restored job is a stopped job.
 
 CREATE SCHEMA gpss;
 GRANT USAGE ON SCHEMA gpss TO PUBLIC;
@@ -124,6 +124,19 @@ CREATE TABLE gpss.worker (
     positioned boolean NOT NULL DEFAULT false,
     finished boolean NOT NULL DEFAULT false,
     PRIMARY KEY (job_id, slot)
+);
+
+-- The unlogged tables that a job has loaded into, and a mark for each, which a crash removes with the
+-- tables' rows.
+CREATE TABLE gpss.unlogged_target (
+    job_id bigint NOT NULL,
+    relation oid NOT NULL,
+    PRIMARY KEY (job_id, relation)
+);
+CREATE UNLOGGED TABLE gpss.unlogged_mark (
+    job_id bigint NOT NULL,
+    relation oid NOT NULL,
+    PRIMARY KEY (job_id, relation)
 );
 
 SELECT pg_catalog.pg_extension_config_dump('gpss.job', '');

@@ -28,6 +28,7 @@ macro_rules! states {
 }
 
 states! {
+    WARNING = "01000",
     CONNECTION_FAILURE = "08006",
     FEATURE_NOT_SUPPORTED = "0A000",
     INVALID_TEXT = "22P02",

@@ -72,7 +72,7 @@ pub fn init() {
         c"Makes workers wait until a batch is on disk before they report it as committed.",
         c"Off loses nothing: after a crash rows and offsets are gone together and Kafka still has the messages.",
         &SYNCHRONOUS_COMMIT,
-        GucContext::Sighup,
+        GucContext::Userset,
         GucFlags::default(),
     );
 }

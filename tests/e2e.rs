@@ -25,5 +25,6 @@ mod e2e {
     mod statistics;
     mod surroundings;
     mod survival;
+    mod targets;
     mod triggers;
 }

@@ -1,5 +1,6 @@
 //! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails.
 
+use super::delivery::{self, Promise};
 use super::{Named, answer, from_config, job_or_config, submit, trial_as_owner};
 use crate::catalog::jobs::Job;
 use crate::error::{Error, Result, SqlState};
@@ -83,13 +84,14 @@ fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
             let tried = trial(tx, || {
                 let job = submit::from_config(tx, "gpss.check", config)?;
                 let table = Table::load(submit::oid(tx, &job.spec.source)?);
-                Ok(formats_of(&table, job.owner))
+                Ok((formats_of(&table, job.owner), delivery::promises(tx, &job.spec)?))
             });
             match tried {
                 Err(error) => note(findings, "mapping and privileges", Err(error)),
-                Ok(formats) => {
+                Ok((formats, promises)) => {
                     let detail = "PostgreSQL plans the statement of a batch".to_owned();
                     note(findings, "mapping and privileges", Ok(detail));
+                    findings.extend(promises.into_iter().map(delivered));
                     check_registries(formats, findings);
                 }
             }
@@ -142,10 +144,12 @@ fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
         let function = layout.calls_functions().then_some("a function makes them (format custom)");
         let obstacle =
             |sql: String| Ok(Plan::prepare(tx, &sql, &[])?.obstacle_to_bulk(tx)?.or(function));
-        submit::check_statements(tx, &job.spec)?.into_iter().map(obstacle).collect()
+        let statements = submit::check_statements(tx, &job.spec)?;
+        let obstacles: Vec<_> = statements.into_iter().map(obstacle).collect::<Result<_>>()?;
+        Ok((obstacles, delivery::promises(tx, &job.spec)?))
     });
-    let obstacles: Vec<Option<&str>> = match tried {
-        Ok(obstacles) => obstacles,
+    let (obstacles, promises) = match tried {
+        Ok(found) => found,
         Err(error) => return note(findings, "target, privileges and mapping", Err(error)),
     };
     for (output, obstacle) in job.spec.outputs.iter().zip(obstacles) {
@@ -157,6 +161,13 @@ fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
         let detail = format!("the statement into {target} can be planned; {how}");
         note(findings, "target, privileges and mapping", Ok(detail));
     }
+    findings.extend(promises.into_iter().map(delivered));
+}
+
+fn delivered(promise: Promise) -> Finding {
+    let status = if promise.works { "ok" } else { "warning" };
+    let hint = promise.hint.map(str::to_owned);
+    ("delivery".to_owned(), status.to_owned(), promise.detail, hint)
 }
 
 fn check_kafka(

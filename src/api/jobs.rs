@@ -1,7 +1,7 @@
 //! Jobs as definitions: submit and remove.
 
 use super::submit::{self, PlainJob};
-use super::{answer, check_owner, control, from_config, unknown_job};
+use super::{answer, check_owner, control, delivery, from_config, unknown_job};
 use crate::catalog::{jobs, runs};
 use crate::error::{Error, Result, SqlState};
 use crate::pg::caught;
@@ -37,7 +37,9 @@ fn submit_job_from_config(name: &str, config: &str, properties: default!(JsonB, 
     answer(|| {
         let tx = Tx::current();
         let config = submit::parse(config, &template_values(properties)?)?;
-        submit::from_config(&tx, name, &config).map(|job| job.id)
+        let job = submit::from_config(&tx, name, &config)?;
+        delivery::warn_of_unlogged(&tx, &job.spec)?;
+        Ok(job.id)
     })
 }
 

@@ -5,6 +5,7 @@ pub mod check;
 mod continued;
 pub mod control;
 pub mod convert;
+mod delivery;
 pub mod dryrun;
 pub mod errors;
 pub mod formats;

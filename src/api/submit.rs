@@ -1,7 +1,7 @@
 //! Making a job: from a GPSS configuration, with the foreign table it needs, or over one that exists.
 //! Everything is made as the calling user, with his privileges.
 
-use super::from_config;
+use super::{delivery, from_config};
 use crate::catalog::jobs::{self, Job};
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::{self, KafkaSource};
@@ -161,6 +161,7 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<i64> {
     };
     settle_columns(tx, &mut spec)?;
     check_statements(tx, &spec)?;
+    delivery::warn_of_unlogged(tx, &spec)?;
     let id = jobs::next_id(tx)?;
     jobs::insert(tx, &Job { id, name: name.to_owned(), owner: acl::current_user(), spec })?;
     Ok(id)

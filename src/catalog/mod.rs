@@ -9,6 +9,7 @@ pub mod lost_ranges;
 pub mod offsets;
 pub mod processes;
 pub mod runs;
+pub mod unlogged_targets;
 
 use crate::error::{Error, Result, SqlState};
 use crate::pg::acl::AsUser;

@@ -88,7 +88,8 @@ pub fn close(tx: &Tx, job_id: i64, partitions: &[i32]) -> Result<()> {
 
 /// Where other jobs of the same identity stood.
 pub struct Inherited {
-    /// The name of the one that moved last.
+    /// The id and the name of the one that moved last.
+    pub job_id: i64,
     pub job: String,
     /// It has stopped, and later than this job.
     pub newer: bool,
@@ -97,6 +98,7 @@ pub struct Inherited {
 
 /// Where the one of them stood that moved last of those that know the partition.
 struct Stand {
+    job_id: i64,
     job: String,
     newer: bool,
     next: i64,
@@ -135,7 +137,7 @@ pub fn inherited(tx: &Tx, job_id: i64, origin: Option<&Origin>) -> Result<Option
             other.moved_at > coalesce((SELECT max(mine.updated_at) FROM gpss.offsets mine
                                        WHERE mine.job_id = me.id), '-infinity')
             AND NOT EXISTS (SELECT FROM gpss.run r WHERE r.job_id = other.id),
-            o.partition, o.next_offset
+            o.partition, o.next_offset, other.id
         FROM gpss.job me
         JOIN (SELECT job.*, (SELECT max(o.updated_at) FROM gpss.offsets o
                              WHERE o.job_id = job.id) AS moved_at
@@ -150,18 +152,19 @@ pub fn inherited(tx: &Tx, job_id: i64, origin: Option<&Origin>) -> Result<Option
         WHERE me.id = $1 AND me.spec->>'origin' = 'config'
         ORDER BY other.moved_at DESC, other.id";
     let row = |row: &Row<'_>| {
-        Ok((row.get(3)?, Stand { job: row.get(1)?, newer: row.get(2)?, next: row.get(4)? }))
+        let (job_id, job, newer) = (row.get(5)?, row.get(1)?, row.get(2)?);
+        Ok((row.get(3)?, Stand { job_id, job, newer, next: row.get(4)? }))
     };
     let topic_id = origin.and_then(|origin| origin.topic_id.as_deref());
     let args = [Arg::from(job_id), Arg::from(cluster_id), Arg::from(topic_id)];
     let found: Vec<(i32, Stand)> = select(tx, sql, &args, row)?;
     let Some((_, last)) = found.first() else { return Ok(None) };
-    let (job, newer) = (last.job.clone(), last.newer);
+    let (job_id, job, newer) = (last.job_id, last.job.clone(), last.newer);
     let mut stands = BTreeMap::new();
     for (partition, stand) in found {
         stands.entry(partition).or_insert(stand);
     }
-    Ok(Some(Inherited { job, newer, stands }))
+    Ok(Some(Inherited { job_id, job, newer, stands }))
 }
 
 impl Origin {

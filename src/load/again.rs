@@ -14,6 +14,9 @@ use crate::pg::tx::Tx;
 /// # Errors
 /// As `load_carefully`; what makes the format's decoder.
 pub fn load_again(tx: &Tx, statement: &Statement, recorded: &[Recorded]) -> Result<usize> {
+    if statement.targets(tx)?.are_elsewhere() {
+        tx.force_sync_commit();
+    }
     let decoding = &statement.decoding;
     let mut decoder = decoding.formats.decoder_here(&decoding.needs)?;
     let messages = recorded.iter().map(Recorded::message);

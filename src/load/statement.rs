@@ -10,7 +10,7 @@ use crate::fdw::source;
 use crate::model::job::TableName;
 use crate::model::statement::{self, Trials};
 use crate::pg::fdw::{Table, relation_columns};
-use crate::pg::spi::{self, Plan};
+use crate::pg::spi::{self, Plan, Targets};
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
@@ -62,6 +62,17 @@ impl Statement {
             return self.run(tx, batch, &Rc::default());
         }
         self.each(batch, &Rc::default(), |plan| plan.execute_in_bulk(tx))
+    }
+
+    /// Which of the tables that the statements write into are not like others, as of now.
+    ///
+    /// Raises: what planning raises.
+    pub fn targets(&self, tx: &Tx) -> Result<Targets> {
+        let mut all = Targets::default();
+        for plan in &self.plans {
+            all.add(plan.targets(tx)?);
+        }
+        Ok(all)
     }
 
     /// Where the `output`-th statement has failed with `error` over a batch of one message; None when

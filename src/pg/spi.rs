@@ -8,6 +8,7 @@ mod arg;
 mod multi_insert;
 mod planned;
 mod row;
+mod targets;
 
 use std::ffi::{CStr, CString, c_char, c_int};
 
@@ -20,6 +21,7 @@ use crate::pg::tx::Tx;
 use arg::Bound;
 pub use arg::{Arg, Type, UnixMicros};
 pub use row::Row;
+pub use targets::Targets;
 
 /// Runs a query and maps its rows. It sees what this transaction did before and, in READ
 /// COMMITTED, what others have committed until now. Assigns no transaction id.
@@ -147,6 +149,14 @@ impl Plan {
     pub fn obstacle_to_bulk(&self, tx: &Tx) -> Result<Option<&'static str>> {
         // SAFETY: as in `execute_in_bulk`; a plan with parameters is only looked at.
         connected(tx, || Ok(unsafe { multi_insert::obstacle(self.plan) }))
+    }
+
+    /// Which of the tables that the statement writes into are not like others, as of now.
+    ///
+    /// Raises: what planning raises.
+    pub fn targets(&self, tx: &Tx) -> Result<Targets> {
+        // SAFETY: as in `execute_in_bulk`.
+        connected(tx, || unsafe { Targets::of(tx, self.plan) })
     }
 
     fn run(&self, args: &[Arg<'_>]) -> Result<()> {

@@ -4,6 +4,7 @@ use super::feed::{Collected, EndReason};
 use crate::catalog::batches::{self, Share};
 use crate::catalog::errors;
 use crate::catalog::jobs::Job;
+use crate::catalog::unlogged_targets;
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::gucs;
@@ -13,7 +14,10 @@ use crate::load::{
 use crate::model::job::ErrorLimit;
 use crate::pg::fdw::Table;
 use crate::pg::signals;
+use crate::pg::spi::Targets;
 use crate::pg::tx::{Tx, tx};
+use pgrx::pg_sys::Oid;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -22,6 +26,8 @@ pub struct Loading {
     pub statement: Statement,
     batches: batches::Recorder,
     errors: errors::Recorder,
+    /// The unlogged tables that this session has committed marks for; None: it has not looked yet.
+    marked: RefCell<Option<Vec<Oid>>>,
 }
 
 impl Loading {
@@ -30,7 +36,7 @@ impl Loading {
         job.set_search_path(tx);
         let (statement, table) = Statement::prepare(tx, job)?;
         let (batches, errors) = (batches::Recorder::prepare(tx)?, errors::Recorder::prepare(tx)?);
-        Ok((Loading { statement, batches, errors }, table))
+        Ok((Loading { statement, batches, errors, marked: RefCell::default() }, table))
     }
 }
 
@@ -75,12 +81,19 @@ fn transact(
     collected: &Collected,
     write: impl FnOnce(&Tx) -> Result<Loaded>,
 ) -> Result<()> {
-    tx(|tx| {
-        if !gucs::synchronous_commit() {
-            tx.set_local(c"synchronous_commit", c"off");
-        }
+    let unlogged = tx(|tx| {
         job.set_search_path(tx);
         job.check_owner_exists()?;
+        let targets = match collected.batch.is_empty() {
+            true => Targets::default(),
+            false => loading.statement.targets(tx)?,
+        };
+        if targets.are_elsewhere() {
+            // Their rows are on another disk before the offsets are on ours.
+            tx.force_sync_commit();
+        } else if !gucs::synchronous_commit() {
+            tx.set_local(c"synchronous_commit", c"off");
+        }
         let mut shares = count(collected);
         let record = |end_reason, shares: &[Share]| {
             let age = collected.started.elapsed();
@@ -88,7 +101,7 @@ fn transact(
             loading.batches.record(tx, job.id, age, end_reason, may_share, shares)
         };
         if collected.batch.is_empty() {
-            return record(None, &shares).map(drop);
+            return record(None, &shares).map(|_| None);
         }
         let loaded = write(tx)?;
         let rejects: Vec<_> = rejects(&collected.batch, &loaded.refused)
@@ -101,8 +114,17 @@ fn transact(
         }
         spread(loaded.inserted, &mut shares);
         let batch_id = record(Some(collected.reason.as_str()), &shares)?;
-        loading.errors.record(tx, job.id, batch_id, &job.spec.topic, &rejects)
-    })
+        loading.errors.record(tx, job.id, batch_id, &job.spec.topic, &rejects)?;
+        if loading.marked.borrow().as_ref() == Some(&targets.unlogged) {
+            return Ok(None);
+        }
+        unlogged_targets::mark(tx, job.id, &targets.unlogged)?;
+        Ok(Some(targets.unlogged))
+    })?;
+    if unlogged.is_some() {
+        loading.marked.replace(unlogged);
+    }
+    Ok(())
 }
 
 /// Are there too many messages that do not parse or are `refused`?

@@ -6,6 +6,7 @@ use crate::catalog::jobs::Job;
 use crate::catalog::lost_ranges::{self, Lost, Reason};
 use crate::catalog::offsets::{self, Inherited, Origin};
 use crate::catalog::runs::{self, Run};
+use crate::catalog::unlogged_targets;
 use crate::error::{Error, Result, SqlState};
 use crate::kafka::{Consumer, TopicFound};
 use crate::model::assign;
@@ -79,6 +80,12 @@ pub fn resolve(
     if reset.is_some() || taken_over {
         // Partitions that the reset does not name begin anew too.
         foreign.clear();
+    }
+    if reset.is_none() {
+        // Whose rows go on there.
+        let continued = !positioned && (taken_over || own.is_empty());
+        let predecessor = inherited.as_ref().filter(|_| continued);
+        wanted.check_unlogged(predecessor.map_or(job.id, |other| other.job_id))?;
     }
     for stored in foreign.values() {
         wanted.check_origin(&stored.origin, &origin)?;
@@ -176,6 +183,12 @@ impl Wanted<'_> {
                 && !assign::partitions_of(slot, slots, &[partition]).is_empty())
     }
 
+    /// Are the rows still there that this job, or the one it continues, has loaded into unlogged tables?
+    fn check_unlogged(&self, job_id: i64) -> Result<()> {
+        let emptied = tx(|tx| unlogged_targets::emptied(tx, job_id))?;
+        if emptied.is_empty() { Ok(()) } else { Err(emptied_by_a_crash(&self.job.name, &emptied)) }
+    }
+
     /// May the job go on although its offsets are of another topic?
     fn check_origin(&self, known: &Origin, now: &Origin) -> Result<()> {
         let Job { name, spec, .. } = self.job;
@@ -205,7 +218,7 @@ fn store(
     lost: &[Lost],
     closed: &[i32],
 ) -> Result<()> {
-    let Wanted { job, positioned, slot, .. } = *wanted;
+    let Wanted { job, run, positioned, slot, .. } = *wanted;
     let changed: Offsets = positions
         .iter()
         .filter(|(partition, offset)| !positioned || before.get(partition) != Some(offset))
@@ -216,6 +229,9 @@ fn store(
     }
     tx(|tx| {
         offsets::position(tx, job.id, &changed, ends, origin)?;
+        if !positioned && run.reset.is_some() {
+            unlogged_targets::forget(tx, job.id)?;
+        }
         offsets::close(tx, job.id, closed)?;
         for lost in lost {
             lost_ranges::insert(tx, job.id, &job.spec.topic, lost)?;
@@ -281,6 +297,22 @@ impl Place<'_> {
         let topic_id = self.topic_id.map(str::to_owned);
         Lost { partition: self.partition, begin_offset, end_offset, reason, topic_id }
     }
+}
+
+/// The tables lack what the offsets say is loaded.
+fn emptied_by_a_crash(job: &str, tables: &[String]) -> Error {
+    let (noun, verb) = if tables.len() == 1 { ("table", "was") } else { ("tables", "were") };
+    Error::new(
+        SqlState::NOT_IN_PREREQUISITE_STATE,
+        format!("unlogged {noun} {} {verb} emptied by a crash or a failover", tables.join(", ")),
+    )
+    .detail(format!(
+        "The rows loaded there are gone; job \"{job}\" would go on behind them."
+    ))
+    .hint(
+        "Say where to begin: gpss.start_job(…, reset => 'earliest') loads the topic again. To go on \
+         without the rows, name the offsets of gpss.progress: reset => '{\"0\": next_offset, …}'.",
+    )
 }
 
 /// Offsets of one cluster mean nothing in another: going on there would skip messages.

@@ -1,0 +1,52 @@
+//! `gpss.unlogged_target`, `gpss.unlogged_mark`: which unlogged tables jobs have loaded into, and whether a
+//! crash has emptied them since.
+//!
+//! A crash, and a failover, empty all unlogged tables alike, the table of the marks among them. So a
+//! target without its mark is one that has been emptied, and its rows are gone although the offsets
+//! are not.
+
+use super::{run, select};
+use crate::error::Result;
+use crate::pg::spi::Arg;
+use crate::pg::tx::Tx;
+use pgrx::pg_sys::Oid;
+
+/// Marks the unlogged tables that a job loads into; there are no others.
+pub fn mark(tx: &Tx, job_id: i64, tables: &[Oid]) -> Result<()> {
+    let tables: Vec<i64> = tables.iter().map(|table| i64::from(table.to_u32())).collect();
+    let args = [Arg::from(job_id), Arg::from(tables.as_slice())];
+    for catalog in CATALOG {
+        let sql = format!(
+            "WITH others AS (
+                DELETE FROM gpss.{catalog} WHERE job_id = $1 AND relation::int8 <> ALL ($2)
+            )
+            INSERT INTO gpss.{catalog} (job_id, relation)
+            SELECT $1, t.relation::oid FROM unnest($2) AS t (relation)
+            ON CONFLICT DO NOTHING"
+        );
+        run(tx, &sql, &args)?;
+    }
+    Ok(())
+}
+
+const CATALOG: [&str; 2] = ["unlogged_target", "unlogged_mark"];
+
+/// The job begins elsewhere: what it has loaded before does not matter.
+pub fn forget(tx: &Tx, job_id: i64) -> Result<()> {
+    mark(tx, job_id, &[])
+}
+
+/// The names of a job's targets that a crash has emptied since it loaded into them. One that has
+/// become an ordinary table since is one of them if it is empty: else it was that before.
+pub fn emptied(tx: &Tx, job_id: i64) -> Result<Vec<String>> {
+    let sql = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+        FROM gpss.unlogged_target t
+        JOIN pg_catalog.pg_class c ON c.oid = t.relation
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE t.job_id = $1
+          AND (c.relpersistence = 'u' OR pg_catalog.pg_relation_size(c.oid) = 0)
+          AND NOT EXISTS (SELECT FROM gpss.unlogged_mark m
+                          WHERE m.job_id = t.job_id AND m.relation = t.relation)
+        ORDER BY 1";
+    select(tx, sql, &[Arg::from(job_id)], |row| row.get(1))
+}
