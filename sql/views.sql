@@ -162,6 +162,8 @@ COMMENT ON VIEW gpss.errors IS 'one row per rejected message, with the bytes as 
 
 COMMENT ON FUNCTION gpss.submit_job(text, text, jsonb) IS
     'registers a job from a GPSS load configuration; properties fill its {{templates}}; does not start it';
+COMMENT ON FUNCTION gpss.submit_job(text, text, text) IS
+    'either of the two others, for bare literals: from a configuration if the third argument is a JSON object, else over a foreign table';
 COMMENT ON FUNCTION gpss.submit_job(text, regclass, regclass, jsonb, text, text[], text, bigint, bigint, text, integer) IS
     'registers a job over an existing foreign table; does not start it';
 COMMENT ON FUNCTION gpss.start_job(text, boolean, text) IS

@@ -11,6 +11,7 @@ mod e2e {
     mod configurations;
     mod conversions;
     mod errors;
+    mod field;
     mod formats;
     mod jobs;
     mod life;

@@ -1,7 +1,7 @@
 //! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails.
 
 use super::delivery::{self, Promise};
-use super::{Named, answer, from_config, job_or_config, submit, trial_as_owner};
+use super::{Named, answer, dryrun, from_config, job_or_config, remarks, submit, trial_as_owner};
 use crate::catalog::jobs::Job;
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::asking;
@@ -15,6 +15,7 @@ use crate::model::config::LoadConfig;
 use crate::model::job::JobSpec;
 use crate::model::partitions::Partitions;
 use crate::model::statement::qualified;
+use crate::pg::caught::Level;
 use crate::pg::fdw::Table;
 use crate::pg::signals;
 use crate::pg::spi::Plan;
@@ -84,14 +85,18 @@ fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
             let tried = trial(tx, || {
                 let job = submit::from_config(tx, "gpss.check", config)?;
                 let table = Table::load(submit::oid(tx, &job.spec.source)?);
-                Ok((formats_of(&table, job.owner), delivery::promises(tx, &job.spec)?))
+                let mut findings = vec![];
+                check_transformer(tx, &job, &mut findings);
+                add_remarks(tx, &job.spec, &mut findings);
+                findings.extend(delivery::promises(tx, &job.spec)?.into_iter().map(delivered));
+                Ok((formats_of(&table, job.owner), findings))
             });
             match tried {
                 Err(error) => note(findings, "mapping and privileges", Err(error)),
-                Ok((formats, promises)) => {
+                Ok((formats, more)) => {
                     let detail = "PostgreSQL plans the statement of a batch".to_owned();
                     note(findings, "mapping and privileges", Ok(detail));
-                    findings.extend(promises.into_iter().map(delivered));
+                    findings.extend(more);
                     check_registries(formats, findings);
                 }
             }
@@ -162,12 +167,42 @@ fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
         note(findings, "target, privileges and mapping", Ok(detail));
     }
     findings.extend(promises.into_iter().map(delivered));
+    check_transformer(tx, job, findings);
+    add_remarks(tx, &job.spec, findings);
 }
 
 fn delivered(promise: Promise) -> Finding {
     let status = if promise.works { "ok" } else { "warning" };
     let hint = promise.hint.map(str::to_owned);
     ("delivery".to_owned(), status.to_owned(), promise.detail, hint)
+}
+
+/// A transformer is code: what it does with a row is seen when it runs, on the next message.
+fn check_transformer(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
+    if job.spec.outputs.iter().all(|output| output.transformer.is_none()) {
+        return;
+    }
+    let component = "transformer";
+    let detail = match dryrun::try_next(tx, job) {
+        Ok(Some(Ok(()))) => "takes the next message".to_owned(),
+        Ok(Some(Err(error))) => {
+            let error = Error::new(SqlState::INVALID_PARAMETER, error).hint(submit::TRANSFORMER);
+            return note(findings, component, Err(error));
+        }
+        Ok(None) => "was not tried: there is no message".to_owned(),
+        Err(error) => format!("was not tried: {error}"),
+    };
+    note(findings, component, Ok(detail));
+}
+
+fn add_remarks(tx: &Tx, spec: &JobSpec, findings: &mut Vec<Finding>) {
+    match subtx(tx, || remarks::all(tx, spec)) {
+        Err(error) => note(findings, "remarks", Err(error)),
+        Ok(remarks) => findings.extend(remarks.into_iter().map(|(level, remark)| {
+            let status = if level == Level::Warning { "warning" } else { "ok" };
+            ("remark".to_owned(), status.to_owned(), remark.to_string(), remark.hint)
+        })),
+    }
 }
 
 fn check_kafka(

@@ -8,6 +8,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::fdw::sample;
 use crate::fdw::session::{self, Decoding, Running};
+use crate::model::epoch;
 use crate::model::job::{JobSpec, Output};
 use crate::model::rows::Verdict;
 use crate::model::statement::{self, qualified};
@@ -82,6 +83,20 @@ fn run(text: &str, max_messages: i32, properties: JsonB) -> Result<Vec<Line>> {
     }
 }
 
+/// What the job's statements say of the next message: none of them fails, or the first error; None: there
+/// is no message.
+///
+/// # Errors
+/// As the dry run of one message.
+pub fn try_next(tx: &Tx, job: &Job) -> Result<Option<Result<(), String>>> {
+    let lines = try_out(tx, job, 1)?;
+    let mut of_message = lines.into_iter().filter(|line| line.offset.is_some()).peekable();
+    if of_message.peek().is_none() {
+        return Ok(None);
+    }
+    Ok(Some(of_message.find_map(|line| line.error).map_or(Ok(()), Err)))
+}
+
 fn try_out(tx: &Tx, job: &Job, count: usize) -> Result<Vec<Line>> {
     let next = offsets::load(tx, job.id)?;
     trial_as_owner(tx, job, || rows(tx, job, &next, count))
@@ -142,7 +157,7 @@ fn of_message(
             Ok(rows.into_iter().map(line).collect())
         }
         Err(error) if error.sqlstate == SqlState::QUERY_CANCELED => Err(error),
-        Err(error) => failed(error.to_string()),
+        Err(error) => failed(epoch::explained(error).to_string()),
     }
 }
 

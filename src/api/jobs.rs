@@ -1,11 +1,11 @@
 //! Jobs as definitions: submit and remove.
 
 use super::submit::{self, PlainJob};
-use super::{answer, check_owner, control, delivery, from_config, unknown_job};
+use super::{answer, check_owner, control, delivery, from_config, remarks, unknown_job};
 use crate::catalog::{jobs, runs};
 use crate::error::{Error, Result, SqlState};
-use crate::pg::caught;
 use crate::pg::tx::Tx;
+use crate::pg::{caught, spi};
 use pgrx::prelude::*;
 use pgrx::{JsonB, PgRelation};
 use std::collections::BTreeMap;
@@ -36,11 +36,46 @@ pub(super) fn template_values(properties: JsonB) -> Result<BTreeMap<String, Stri
 fn submit_job_from_config(name: &str, config: &str, properties: default!(JsonB, "'{}'")) -> i64 {
     answer(|| {
         let tx = Tx::current();
-        let config = submit::parse(config, &template_values(properties)?)?;
-        let job = submit::from_config(&tx, name, &config)?;
-        delivery::warn_of_unlogged(&tx, &job.spec)?;
-        Ok(job.id)
+        from_text(&tx, name, config, properties)
     })
+}
+
+fn from_text(tx: &Tx, name: &str, config: &str, properties: JsonB) -> Result<i64> {
+    let config = submit::parse(config, &template_values(properties)?)?;
+    let job = submit::from_config(tx, name, &config)?;
+    delivery::warn_of_unlogged(tx, &job.spec)?;
+    remarks::tell(tx, &job.spec)?;
+    Ok(job.id)
+}
+
+/// Registers a job from three texts, as bare literals are: over the foreign table `source_or_config` into
+/// the table `target_or_properties`, or, if the last one is a JSON object, from a GPSS load configuration.
+#[pg_extern(schema = "gpss", name = "submit_job", volatile, parallel_unsafe)]
+fn submit_job_from_texts(name: &str, source_or_config: &str, target_or_properties: &str) -> i64 {
+    answer(|| {
+        let tx = Tx::current();
+        let (source, target) = (source_or_config, target_or_properties);
+        // No table has such a name without quotes, and no configuration is in one line.
+        if target.trim_start().starts_with('{') || source.contains('\n') {
+            let properties = serde_json::from_str(target).map_err(|error| {
+                Error::new(SqlState::INVALID_TEXT, "properties are no JSON")
+                    .detail(error.to_string())
+            })?;
+            return from_text(&tx, name, source, JsonB(properties));
+        }
+        let sql = "SELECT $1::pg_catalog.regclass::oid, $2::pg_catalog.regclass::oid";
+        let tables = spi::select(&tx, sql, &[source.into(), target.into()], |row| {
+            Ok((row.get(1)?, row.get(2)?))
+        })?;
+        let (source, target) = tables.into_iter().next().unwrap_or_default();
+        over_table(&tx, name, PlainJob { source, target, ..PlainJob::default() })
+    })
+}
+
+fn over_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<i64> {
+    let job = submit::from_table(tx, name, plain)?;
+    remarks::tell(tx, &job.spec)?;
+    Ok(job.id)
 }
 
 /// Registers a job over an existing foreign table. It is not started.
@@ -73,7 +108,7 @@ fn submit_job_from_table(
             error_limit,
             workers,
         };
-        submit::from_table(&tx, name, plain)
+        over_table(&tx, name, plain)
     })
 }
 

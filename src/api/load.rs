@@ -5,7 +5,7 @@
 
 use super::continued::Continued;
 use super::jobs::template_values;
-use super::{answer, control, submit, unknown_job};
+use super::{answer, control, remarks, submit, unknown_job};
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::offsets::{self, Loaded};
 use crate::catalog::runs::{self, Glance};
@@ -283,6 +283,7 @@ fn watch(
     continued: Option<&Continued>,
 ) -> Result<(Job, Glance)> {
     let job = jobs::find_latest(tx, name)?.ok_or_else(|| unknown_job(name))?;
+    remarks::tell(tx, &job.spec)?;
     match continued {
         Some(Continued { after: None, at }) => {
             caught::notice(format!("job \"{name}\" started, continues at {at}"));

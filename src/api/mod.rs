@@ -2,6 +2,7 @@
 //! and shapes the answer.
 
 pub mod check;
+mod columns;
 mod continued;
 pub mod control;
 pub mod convert;
@@ -12,12 +13,13 @@ pub mod formats;
 mod from_config;
 pub mod jobs;
 pub mod load;
+mod remarks;
 pub mod submit;
 pub mod validator;
 
 use crate::catalog::{self, jobs::Job};
 use crate::error::{Error, Result, SqlState};
-use crate::model::config::LoadConfig;
+use crate::model::config::{self, LoadConfig};
 use crate::pg::acl::{self, AsUser, Predefined};
 use crate::pg::caught;
 use crate::pg::subtx::trial;
@@ -52,6 +54,9 @@ fn job_or_config(tx: &Tx, text: &str, properties: JsonB) -> Result<Named> {
     if let Some(job) = catalog::jobs::find(tx, text)? {
         check_owner(&job)?;
         return Ok(Named::Job(Box::new(job)));
+    }
+    if config::is_file_name(text) {
+        return Err(config::no_text(text));
     }
     // A configuration has at least a colon.
     if !text.contains(':') {

@@ -1,39 +1,57 @@
 //! Making a job: from a GPSS configuration, with the foreign table it needs, or over one that exists.
 //! Everything is made as the calling user, with his privileges.
 
-use super::{delivery, from_config};
+use super::{columns, delivery, from_config};
 use crate::catalog::jobs::{self, Job};
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::{self, KafkaSource};
 use crate::model::config::{self, LoadConfig, Target};
-use crate::model::fragment::enclosed;
-use crate::model::job::{Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, Output, TableName};
-use crate::model::statement::{insert_statement, mapping_of_same_names, qualified, quote_ident};
+use crate::model::fragment::{enclosed, without_alias, without_semicolons};
+use crate::model::job::{
+    Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, Output, TableName, Task, Transformer,
+};
+use crate::model::statement::{self, insert_statement, qualified, quote_ident};
+use crate::pg::caught::{self, Level};
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::spi;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
-use crate::pg::{acl, caught};
+use crate::pg::{acl, parser};
 use pgrx::pg_sys::Oid;
 use std::collections::BTreeMap;
 
 /// Reads a configuration and tells the user what in it has no effect.
 pub fn parse(text: &str, properties: &BTreeMap<String, String>) -> Result<LoadConfig> {
     let config = config::parse(text, properties)?;
-    for notice in &config.notices {
-        caught::notice(notice.as_str());
-    }
+    let mut remarks = config.notices.clone();
     let tx = Tx::current();
     let sql = "SELECT pg_catalog.current_database()::text, current_user::text";
     let here = spi::select(&tx, sql, &[], |row| Ok([row.get::<String>(1)?, row.get(2)?]))?;
-    let named = [
-        ("DATABASE", &config.database, "the job loads into this database"),
-        ("USER", &config.user, "the job belongs to the role that submits it"),
-    ];
-    for ((key, wanted, why), actual) in named.into_iter().zip(here.into_iter().flatten()) {
-        if wanted.as_ref().is_some_and(|wanted| *wanted != actual) {
-            caught::notice(format!("{key} is not used: {why}, \"{actual}\""));
-        }
+    for [database, user] in here {
+        let others = |wanted: &Option<String>, is: &str| wanted.as_deref().is_some_and(|w| w != is);
+        let keys = match (others(&config.database, &database), others(&config.user, &user)) {
+            (true, true) => "DATABASE and USER are",
+            (true, false) => "DATABASE is",
+            (false, true) => "USER is",
+            (false, false) => continue,
+        };
+        remarks.push(format!(
+            "{keys} not used: the job loads into this database, \"{database}\", as the role that \
+             submits it, \"{user}\""
+        ));
+    }
+    match remarks.as_slice() {
+        [] => {}
+        [remark] => caught::notice(remark.as_str()),
+        // One, so that it does not bury what comes with it.
+        remarks => caught::report(
+            Level::Notice,
+            &Error::new(
+                SqlState::new("00000"),
+                format!("there are {} remarks on the load configuration", remarks.len()),
+            )
+            .detail(remarks.join("\n")),
+        ),
     }
     Ok(config)
 }
@@ -67,9 +85,11 @@ fn target_of(tx: &Tx, target: &Target) -> Result<TableName> {
 pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<Job> {
     check_name(name)?;
     let targets = targets_of(tx, config)?;
+    let config = &columns::described(tx, config, &targets)?;
     let id = jobs::next_id(tx)?;
     let mut spec = from_config::make(tx, id, config, targets)?;
-    settle_columns(tx, &mut spec)?;
+    columns::settle(tx, &mut spec)?;
+    check_task(tx, &spec)?;
     check_statements(tx, &spec)?;
     let job = Job { id, name: name.to_owned(), owner: acl::current_user(), spec };
     jobs::insert(tx, &job)?;
@@ -79,9 +99,11 @@ pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<Job> {
 /// Gives an existing job of the same kind a new configuration; its offsets stay.
 pub fn replace(tx: &Tx, job: &Job, config: &LoadConfig) -> Result<()> {
     let targets = targets_of(tx, config)?;
+    let config = &columns::described(tx, config, &targets)?;
     from_config::drop_objects(tx, job)?;
     let mut spec = from_config::make(tx, job.id, config, targets)?;
-    settle_columns(tx, &mut spec)?;
+    columns::settle(tx, &mut spec)?;
+    check_task(tx, &spec)?;
     check_statements(tx, &spec)?;
     jobs::update_spec(tx, job.id, &spec)
 }
@@ -113,8 +135,26 @@ pub struct PlainJob<'a> {
     pub workers: i32,
 }
 
-/// Submits a job over a foreign table; its id.
-pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<i64> {
+impl Default for PlainJob<'_> {
+    /// The defaults of the SQL function's arguments.
+    fn default() -> Self {
+        PlainJob {
+            source: Oid::INVALID,
+            target: Oid::INVALID,
+            mapping: None,
+            mode: "insert",
+            match_columns: None,
+            filter: None,
+            max_row: None,
+            minimal_interval: None,
+            error_limit: None,
+            workers: 1,
+        }
+    }
+}
+
+/// Submits a job over a foreign table.
+pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<Job> {
     check_name(name)?;
     let invalid = |message: &str| Error::new(SqlState::INVALID_PARAMETER, message);
     let not_built = !plain.mode.eq_ignore_ascii_case("insert");
@@ -150,7 +190,7 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<i64> {
             transformer: None,
             filter: None,
         }],
-        filter: plain.filter.map(str::to_owned),
+        filter: plain.filter.map(|filter| without_semicolons(filter).to_owned()),
         error_limit: plain.error_limit.map(error_limit).transpose()?,
         commit,
         search_path: search_path(tx)?,
@@ -159,12 +199,14 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<i64> {
         schedule: Default::default(),
         alert: None,
     };
-    settle_columns(tx, &mut spec)?;
+    columns::settle(tx, &mut spec)?;
+    check_task(tx, &spec)?;
     check_statements(tx, &spec)?;
     delivery::warn_of_unlogged(tx, &spec)?;
     let id = jobs::next_id(tx)?;
-    jobs::insert(tx, &Job { id, name: name.to_owned(), owner: acl::current_user(), spec })?;
-    Ok(id)
+    let job = Job { id, name: name.to_owned(), owner: acl::current_user(), spec };
+    jobs::insert(tx, &job)?;
+    Ok(job)
 }
 
 fn error_limit(text: &str) -> Result<ErrorLimit> {
@@ -197,7 +239,10 @@ fn mapping(value: serde_json::Value) -> Result<Vec<Mapping>> {
     object
         .into_iter()
         .map(|(column, expression)| match expression {
-            serde_json::Value::String(expression) => Ok(Mapping { column, expression }),
+            serde_json::Value::String(expression) => {
+                let expression = without_alias(without_semicolons(&expression)).to_owned();
+                Ok(Mapping { column, expression })
+            }
             _ => Err(refuse()),
         })
         .collect()
@@ -228,18 +273,47 @@ pub fn check_statements(tx: &Tx, spec: &JobSpec) -> Result<Vec<String>> {
     spec.outputs.iter().map(|output| check_statement(tx, spec, output)).collect()
 }
 
-/// Gives outputs without a mapping the one of columns of the same name.
-fn settle_columns(tx: &Tx, spec: &mut JobSpec) -> Result<()> {
-    let source = relation_columns(oid(tx, &spec.source)?);
-    let source: Vec<String> = source.into_iter().map(|column| column.name).collect();
-    for output in &mut spec.outputs {
-        if output.mapping.is_none() && output.transformer.is_none() {
-            let target = relation_columns(oid(tx, &output.target)?);
-            output.mapping = Some(mapping_of_same_names(&output.target, &source, &target)?);
-        }
+/// Is the SQL around the batches any? What it names may not be there yet.
+fn check_task(tx: &Tx, spec: &JobSpec) -> Result<()> {
+    let Task { prepare, post_batch, teardown, .. } = &spec.task;
+    for (key, sql) in [
+        ("PREPARE_SQL (prepare_statement)", prepare),
+        ("POST_BATCH_SQL (window_statement)", post_batch),
+        ("TEARDOWN_SQL (teardown_statement)", teardown),
+    ] {
+        let Some(sql) = sql else { continue };
+        parser::check_syntax(tx, sql).map_err(|mut error| {
+            error.message = format!("{key}: {}", error.message);
+            let near = error.message.to_ascii_lowercase();
+            if ["distributed", "randomly", "replicated"]
+                .iter()
+                .any(|w| near.contains(&format!("\"{w}\"")))
+            {
+                error = error.hint(
+                    "Leave out DISTRIBUTED BY or DISTRIBUTED RANDOMLY, which is Greenplum's.",
+                );
+            }
+            error
+        })?;
     }
     Ok(())
 }
+
+/// What PostgreSQL says of our call of the function, with what the function has to be.
+fn error_of_transformer(mut error: Error, transformer: &Transformer) -> Error {
+    let place = format!("In the transformer {}.", transformer.function);
+    error.detail = Some(match error.detail {
+        Some(detail) => format!("{detail}\n{place}"),
+        None => place,
+    });
+    error.hint(TRANSFORMER)
+}
+
+/// What a transformer is, for hints.
+pub const TRANSFORMER: &str = "A transformer is a function (row, json) that returns the target's columns. \
+    Its row has the target's columns, filled by source columns of the same name; or, if it is declared \
+    anyelement, the function returns another type, and its code reads source columns that the target \
+    lacks, the source's columns.";
 
 fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
     let temporary = "SELECT FROM pg_catalog.pg_class
@@ -258,7 +332,7 @@ fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
     let target = relation_columns(oid(tx, &output.target)?);
     let sql = insert_statement(spec, output, &source, &target)?;
     let plan = |sql: &str| subtx(tx, || spi::exec(tx, &format!("EXPLAIN {sql}"), &[]));
-    let from = qualified(&spec.source);
+    let from = statement::source(spec, &source);
     let Err(error) = plan(&sql) else {
         for mapping in output.mapping.iter().flatten() {
             // A condition may be all that such an expression may, but for what makes one row of many.
@@ -275,7 +349,10 @@ fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
     if error.sqlstate == SqlState::INSUFFICIENT_PRIVILEGE {
         return Err(error);
     }
-    // PostgreSQL names a place in a statement that the user has never seen: find his own words.
+    if let Some(transformer) = &output.transformer {
+        return Err(error_of_transformer(error, transformer));
+    }
+    // PostgreSQL names a place in a statement that the user has never seen: find the user's own words.
     let culprit = output
         .mapping
         .iter()

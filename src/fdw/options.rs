@@ -5,7 +5,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::kafka::properties::{self, Rule};
 use crate::model::content::{self, Format, FormatOption, Kind};
 use crate::model::partitions::Partitions;
-use crate::model::suggest;
+use crate::model::{brokers, suggest, topic};
 use crate::pg::acl::{self, Predefined};
 use crate::registry;
 
@@ -162,6 +162,16 @@ fn check_value(rule: &OptionRule, value: &str) -> Result<()> {
         let message = format!("option \"partitions\" {}", Partitions::FORM);
         return Err(Error::new(SqlState::INVALID_PARAMETER, message));
     }
+    let form = match rule.name {
+        "brokers" => brokers::check(value),
+        // The empty name has a message of its own.
+        "topic" if !value.trim().is_empty() => topic::check(value),
+        _ => Ok(()),
+    };
+    form.map_err(|mut error| {
+        error.message = format!("option \"{}\" {}", rule.name, error.message);
+        error
+    })?;
     let bad = if rule.values.is_empty() {
         value.trim().is_empty()
     } else {

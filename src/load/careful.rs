@@ -6,6 +6,7 @@ use super::{Refused, Statement, may_be_a_messages, unparsable};
 use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::fdw::session::Progress;
+use crate::model::epoch;
 use crate::pg::signals;
 use crate::pg::spi;
 use crate::pg::subtx::{subtx, trial};
@@ -106,6 +107,7 @@ impl Search<'_> {
         this.check_blame(&refused)?;
         for refused in &mut refused {
             refused.place = this.places.remove(&refused.index);
+            refused.error = epoch::explained(refused.error.clone());
         }
         Ok(Loaded { inserted, refused })
     }

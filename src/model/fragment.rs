@@ -38,6 +38,49 @@ pub fn function_name(text: &str) -> Result<&str> {
     }
 }
 
+/// SQL without the semicolons at its end, with which people end what they take for a statement.
+pub fn without_semicolons(sql: &str) -> &str {
+    let mut end = None;
+    for (at, token) in tokens(sql) {
+        match token.kind {
+            _ if sql.get(at..).is_some_and(|rest| rest.starts_with(';')) => {
+                end = end.or(Some(at));
+            }
+            Kind::Blank | Kind::End => {}
+            _ => end = None,
+        }
+    }
+    end.and_then(|end| sql.get(..end)).unwrap_or(sql)
+}
+
+/// An expression without the alias `AS name` at its end, which it may have in the list of a SELECT.
+pub fn without_alias(sql: &str) -> &str {
+    let mut depth = 0i32;
+    // The last tokens outside of parentheses: what comes before, AS, the name.
+    let mut last = [None; 3];
+    for (at, token) in tokens(sql) {
+        let text = sql.get(at..at + token.len).unwrap_or_default();
+        match token.kind {
+            Kind::Open => depth += 1,
+            Kind::Close => depth -= 1,
+            Kind::Blank | Kind::End => continue,
+            _ => {}
+        }
+        if depth == 0 {
+            last = [last[1], last[2], Some((at, text))];
+        }
+    }
+    match last {
+        [Some(_), Some((at, word)), Some((_, name))]
+            if word.eq_ignore_ascii_case("as")
+                && name.starts_with(|c: char| c == '"' || is_word_start(c)) =>
+        {
+            sql.get(..at).unwrap_or(sql).trim_end()
+        }
+        _ => sql,
+    }
+}
+
 /// Refuses SQL that would not stay inside the parentheses it is put in: quotes, comments and
 /// parentheses must be closed, and no semicolon may stand outside of them. Whether the SQL makes
 /// sense is left to PostgreSQL.
@@ -57,6 +100,17 @@ pub fn check_fragment(sql: &str) -> Result<()> {
 /// As `check_fragment`, but for the semicolons.
 pub fn check_statements(sql: &str) -> Result<()> {
     check(sql, true)
+}
+
+/// The tokens of a text, each with the byte where it begins, up to the end or to one that does not end.
+fn tokens(text: &str) -> impl Iterator<Item = (usize, Token)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let token = Token::first(text.get(at..)?).filter(|token| token.len > 0)?;
+        let start = at;
+        at += token.len;
+        Some((start, token))
+    })
 }
 
 fn check(sql: &str, semicolons: bool) -> Result<()> {
@@ -318,7 +372,47 @@ mod tests {
         }
     }
 
+    #[test]
+    fn semicolons_at_the_end_are_left_out() {
+        for (sql, rest) in [
+            ("a;", "a"),
+            ("a ; -- end\n;", "a "),
+            ("';'", "';'"),
+            ("a; b;", "a; b"),
+            ("(a;)", "(a;)"),
+            ("'a;", "'a;"),
+            (";", ""),
+            ("a -- ;", "a -- ;"),
+        ] {
+            assert_eq!(without_semicolons(sql), rest, "{sql}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_left_out() {
+        for (sql, rest) in [
+            ("(j->>'k')::text as k", "(j->>'k')::text"),
+            ("(j->>'k') AS \"K k\" -- it", "(j->>'k')"),
+            ("f(a) As größe", "f(a)"),
+            ("cast(a as int)", "cast(a as int)"),
+            ("(select 1 as x)", "(select 1 as x)"),
+            ("as k", "as k"),
+            ("a as 'k'", "a as 'k'"),
+            ("a as k + 1", "a as k + 1"),
+            ("'a as k'", "'a as k'"),
+            ("a as 'open", "a as 'open"),
+            ("has k", "has k"),
+        ] {
+            assert_eq!(without_alias(sql), rest, "{sql}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_text_makes_the_trimming_panic(sql in "[a ;'\"()asé-]{0,20}") {
+            let _ = (without_semicolons(&sql), without_alias(&sql));
+        }
+
         #[test]
         fn a_fragment_that_passes_is_closed(
             parts in prop::collection::vec(prop::sample::select(vec![

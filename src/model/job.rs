@@ -54,8 +54,19 @@ pub struct Matching {
     pub delete_condition: Option<String>,
 }
 
-/// An SQL function `(anyelement, json)` in the place of a mapping: it is given a row of the target's
-/// type made of the source's columns, and returns the row that is written (GPSS: TRANSFORMER).
+/// What a transformer's row is one of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowOf {
+    /// The target, made of the source's columns that have the names of its own.
+    #[default]
+    Target,
+    /// The source.
+    Source,
+}
+
+/// An SQL function `(anyelement, json)` in the place of a mapping: it is given a row and returns the one
+/// that is written (GPSS: TRANSFORMER).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transformer {
     /// The function's name, perhaps with its schema, as the user wrote it.
@@ -64,6 +75,9 @@ pub struct Transformer {
     pub properties: serde_json::Map<String, serde_json::Value>,
     /// Target columns that are written; empty: all.
     pub columns: Vec<String>,
+    /// Its first argument; settled when the job is submitted.
+    #[serde(default)]
+    pub input: RowOf,
 }
 
 /// One table that a job loads into; `T` is how the table is known.

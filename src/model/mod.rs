@@ -2,10 +2,13 @@
 
 pub mod assign;
 pub mod backoff;
+pub mod brokers;
 pub mod config;
 pub mod content;
+pub mod epoch;
 pub mod fragment;
 pub mod job;
+pub mod names;
 pub mod partitions;
 pub mod reset;
 pub mod rows;
@@ -13,3 +16,4 @@ pub mod schedule;
 pub mod state;
 pub mod statement;
 pub mod suggest;
+pub mod topic;

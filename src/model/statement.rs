@@ -1,8 +1,8 @@
 //! SQL text: quoting, and the statements that load a batch.
 
 use super::fragment::{check_fragment, enclosed, function_name};
-use super::job::{JobSpec, Mapping, Mode, Output, TableName, Transformer};
-use super::suggest;
+use super::job::{JobSpec, Mapping, Mode, Origin, Output, RowOf, TableName, Transformer};
+use super::{names, suggest};
 use crate::error::{Error, Result, SqlState};
 use std::collections::HashSet;
 
@@ -34,6 +34,8 @@ pub struct TargetColumn {
     pub type_name: String,
     /// Computed by the table: nothing may be inserted into it.
     pub generated: bool,
+    /// Has a value when none is inserted: a default, or an identity.
+    pub default: bool,
 }
 
 /// The statement that loads a batch into one table: `INSERT INTO target (…) SELECT … FROM source
@@ -115,7 +117,7 @@ pub fn trials(
     source_columns: &[String],
     target_columns: &[TargetColumn],
 ) -> Result<Trials> {
-    let from = from(spec, output)?;
+    let from = from(spec, output, source_columns)?;
     let (columns, select) = selection(spec, output, source_columns, target_columns)?;
     let values = match output.transformer {
         Some(_) => vec![],
@@ -148,18 +150,17 @@ fn selection(
         )
         .hint("Use mode insert."));
     }
-    let from = from(spec, output)?;
+    let from = from(spec, output, source_columns)?;
     if let Some(transformer) = &output.transformer {
-        let (columns, row) = transformed(transformer, output, source_columns, target_columns)?;
+        let (columns, row) =
+            transformed(spec, transformer, output, source_columns, target_columns)?;
         let results: Vec<String> = columns.iter().map(|column| format!("r.{column}")).collect();
         let properties = serde_json::Value::Object(transformer.properties.clone()).to_string();
         let select = format!(
             "SELECT {}\nFROM (SELECT *{from}) AS s\n\
-             CROSS JOIN LATERAL {}(ROW({})::{}, {}::pg_catalog.json) AS r",
+             CROSS JOIN LATERAL {}({row}, {}::pg_catalog.json) AS r",
             results.join(", "),
             function_name(&transformer.function)?,
-            row.join(", "),
-            qualified(&output.target),
             quote_literal(&properties),
         );
         return Ok((columns, select));
@@ -181,9 +182,27 @@ fn values(
     }
 }
 
+/// What a job reads, for a FROM: its foreign table.
+///
+/// Names in a load configuration may be without the quotes that their letters' case asks for. So its
+/// columns have both names, and the planner sees the same as without: a subquery like this one is none to
+/// it.
+pub fn source(spec: &JobSpec, source_columns: &[String]) -> String {
+    let table = qualified(&spec.source);
+    let unquoted = || names::unquoted(source_columns.iter().map(String::as_str));
+    if spec.origin != Origin::Config || unquoted().next().is_none() {
+        return table;
+    }
+    let column = |(folded, name): (String, &str)| {
+        format!(", f.{} AS {}", quote_ident(name), quote_ident(&folded))
+    };
+    let more: String = unquoted().map(column).collect();
+    format!("(SELECT f.*{more} FROM {table} AS f) AS {}", quote_ident(&spec.source.name))
+}
+
 /// `FROM source [WHERE …]`: the rows that the job's filter and the table's own let pass.
-fn from(spec: &JobSpec, output: &Output) -> Result<String> {
-    let mut sql = format!("\nFROM {}", qualified(&spec.source));
+fn from(spec: &JobSpec, output: &Output, source_columns: &[String]) -> Result<String> {
+    let mut sql = format!("\nFROM {}", source(spec, source_columns));
     for (word, filter) in
         ["\nWHERE ", "\n  AND "].iter().zip([&spec.filter, &output.filter].into_iter().flatten())
     {
@@ -194,7 +213,7 @@ fn from(spec: &JobSpec, output: &Output) -> Result<String> {
     Ok(sql)
 }
 
-/// The mapping of a job without one: columns of the same name, as they are when it is submitted. By name they
+/// The mapping of a job without one: columns of the same name (`names`), as they are when it is submitted. By name they
 /// would be matched anew after each start, and a renamed column would silently stay empty.
 ///
 /// # Errors
@@ -204,23 +223,29 @@ pub fn mapping_of_same_names(
     source_columns: &[String],
     target_columns: &[TargetColumn],
 ) -> Result<Vec<Mapping>> {
-    same_names(target, source_columns, target_columns)?;
-    let settable = target_columns.iter().filter(|c| !c.generated);
-    let common = settable.filter(|c| source_columns.contains(&c.name));
-    let mapping =
-        |c: &TargetColumn| Mapping { column: c.name.clone(), expression: quote_ident(&c.name) };
-    Ok(common.map(mapping).collect())
+    let (columns, values) = same_names(target, source_columns, target_columns)?;
+    let column = |quoted: &String| target_columns.iter().find(|c| quote_ident(&c.name) == *quoted);
+    let mapping = |(quoted, expression): (&String, String)| {
+        Some(Mapping { column: column(quoted)?.name.clone(), expression })
+    };
+    Ok(columns.iter().zip(values).filter_map(mapping).collect())
+}
+
+/// The source column that fills a target column when there is no mapping.
+pub fn same_name<'a>(source_columns: &'a [String], target: &TargetColumn) -> Option<&'a str> {
+    names::meaning(&target.name, source_columns.iter().map(String::as_str))
 }
 
 type ColumnsAndValues = (Vec<String>, Vec<String>);
 
-/// The written columns, and the function's row: the source column of each target column's name.
+/// The written columns, and the function's row.
 fn transformed(
+    spec: &JobSpec,
     transformer: &Transformer,
     output: &Output,
     source: &[String],
     target: &[TargetColumn],
-) -> Result<ColumnsAndValues> {
+) -> Result<(Vec<String>, String)> {
     for column in &transformer.columns {
         settable(column, &output.target, target, "The transformer names it.")?;
     }
@@ -230,14 +255,30 @@ fn transformed(
         .filter(|c| transformer.columns.is_empty() || transformer.columns.contains(&c.name))
         .map(|c| quote_ident(&c.name))
         .collect();
-    let value = |c: &TargetColumn| match source.contains(&c.name) {
-        true => format!("s.{}", quote_ident(&c.name)),
-        false => "NULL".to_owned(),
+    let value = |name: Option<&str>| {
+        name.map_or("NULL".to_owned(), |name| format!("s.{}", quote_ident(name)))
     };
-    if !target.iter().any(|c| source.contains(&c.name)) {
-        return Err(nothing_in_common(&output.target, source, target));
-    }
-    Ok((written, target.iter().map(value).collect()))
+    let (values, row_type): (Vec<String>, &TableName) = match transformer.input {
+        RowOf::Source => {
+            let values = source.iter().map(|name| value((!is_ignored(name)).then_some(name)));
+            (values.collect(), &spec.source)
+        }
+        RowOf::Target => {
+            if !target.iter().any(|c| same_name(source, c).is_some()) {
+                return Err(nothing_in_common(&output.target, source, target).hint(
+                    "The function is given a row of the target, in which the source's columns of the \
+                     same name are filled, unless its code reads source columns that the target lacks.",
+                ));
+            }
+            (target.iter().map(|c| value(same_name(source, c))).collect(), &output.target)
+        }
+    };
+    Ok((written, format!("ROW({})::{}", values.join(", "), qualified(row_type))))
+}
+
+/// Is it a column that only holds the place of a field?
+fn is_ignored(column: &str) -> bool {
+    column.starts_with(super::config::IGNORED)
 }
 
 /// Is it a column that may be inserted into?
@@ -288,12 +329,13 @@ fn same_names(
     source: &[String],
     target: &[TargetColumn],
 ) -> Result<ColumnsAndValues> {
-    let settable = target.iter().filter(|c| !c.generated && source.contains(&c.name));
-    let common: Vec<String> = settable.map(|c| quote_ident(&c.name)).collect();
-    if common.is_empty() {
+    let settable = target.iter().filter(|c| !c.generated);
+    let pair = |c: &TargetColumn| Some((quote_ident(&c.name), quote_ident(same_name(source, c)?)));
+    let (columns, values): (Vec<String>, Vec<String>) = settable.filter_map(pair).unzip();
+    if columns.is_empty() {
         return Err(nothing_in_common(table, source, target));
     }
-    Ok((common.clone(), common))
+    Ok((columns, values))
 }
 
 fn nothing_in_common(table: &TableName, source: &[String], target: &[TargetColumn]) -> Error {
@@ -318,7 +360,7 @@ fn in_place(mut error: Error, place: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::job::{Commit, Origin};
+    use super::super::job::Commit;
     use super::*;
 
     fn table(schema: &str, name: &str) -> TableName {
@@ -354,12 +396,13 @@ mod tests {
             name: (*n).into(),
             type_name: "text".into(),
             generated: n.starts_with("gen"),
+            default: false,
         };
         let target: Vec<TargetColumn> = target.iter().map(column).collect();
-        insert_statement(spec, &spec.outputs[0], &names(source), &target)
+        insert_statement(spec, &spec.outputs[0], &all(source), &target)
     }
 
-    fn names(names: &[&str]) -> Vec<String> {
+    fn all(names: &[&str]) -> Vec<String> {
         names.iter().map(|n| (*n).to_owned()).collect()
     }
 
@@ -390,6 +433,7 @@ mod tests {
             name: name.into(),
             type_name: "int".into(),
             generated: false,
+            default: false,
         };
         let target = [column("n"), column("a b")];
         let found = trials(&spec, &spec.outputs[0], &[], &target).unwrap();
@@ -422,14 +466,15 @@ mod tests {
             name: name.into(),
             type_name: "int".into(),
             generated,
+            default: false,
         };
         let target = [column("a", false), column("b c", false), column("d", true)];
-        let source = names(&["d", "b c", "x"]);
+        let source = all(&["d", "b c", "x"]);
         let orders = table("public", "orders");
         let mapping = mapping_of_same_names(&orders, &source, &target).unwrap();
         let expected = Mapping { column: "b c".into(), expression: "\"b c\"".into() };
         assert_eq!(mapping, [expected]);
-        assert!(mapping_of_same_names(&orders, &names(&["x"]), &target).is_err());
+        assert!(mapping_of_same_names(&orders, &all(&["x"]), &target).is_err());
     }
 
     #[test]
@@ -462,6 +507,7 @@ mod tests {
             function: "web.tag_row".into(),
             properties: serde_json::from_str(r#"{"tag": "it's", "add": 5}"#).unwrap(),
             columns: vec!["b".into()],
+            input: RowOf::Target,
         });
         assert_eq!(
             insert(&spec, &["a", "b"], &["b", "gen", "c"]).unwrap(),

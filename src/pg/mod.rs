@@ -20,6 +20,7 @@ pub mod fdw;
 pub mod latch;
 pub mod lock;
 pub mod mcx;
+pub mod parser;
 pub mod program;
 pub mod signals;
 mod slot;

@@ -179,7 +179,8 @@ impl Decode for AvroDecoder {
         }
         let Some(local) = &self.local else {
             return Err(Fault::bad(
-                "the message is not an Avro container file, and there is no schema for others",
+                "the message is not an Avro container file, and for others there is no schema: set \
+                 schema_registry, schema or schema_path",
             ));
         };
         let mut at = 0;

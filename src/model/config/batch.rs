@@ -6,9 +6,19 @@ use crate::error::Result;
 use crate::model::job::{Commit, Task};
 
 /// GPSS's names for what a commit promises, in the spellings of the field.
-const CONSISTENCY: [&str; 7] =
-    ["strong", "at-least", "at-most", "none", "exactly", "atleast", "atmost"];
-const STRONG: [&str; 2] = ["strong", "exactly"];
+const CONSISTENCY: [&str; 10] = [
+    "strong",
+    "at-least",
+    "at-most",
+    "none",
+    "exactly",
+    "atleast",
+    "atmost",
+    "exactly-once",
+    "at-least-once",
+    "at-most-once",
+];
+const STRONG: [&str; 3] = ["strong", "exactly", "exactly-once"];
 
 /// The names of one version for the keys of a batch.
 pub(super) struct CommitKeys {

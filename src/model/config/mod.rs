@@ -27,7 +27,7 @@ pub use v3_write::write;
 use super::content::{Content, Format};
 use super::job::{Alert, Commit, ErrorLimit, Fallback, Output, Schedule, Task};
 use super::partitions::Partitions;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -65,7 +65,7 @@ pub struct Target {
 /// Where the messages come from and how they are read.
 #[derive(Clone, PartialEq)]
 pub struct KafkaSource {
-    /// `host:port`, separated by commas.
+    /// `host:port`, separated by commas (`model::brokers`).
     pub brokers: String,
     pub topic: String,
     /// None: all partitions.
@@ -84,7 +84,8 @@ pub struct KafkaSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     pub content: Content,
-    /// In the order of the message's fields; a field called `__IGNORED__` is skipped.
+    /// In the order of the message's fields; a field called `__IGNORED__` is skipped. None, which only
+    /// the value of a format by position may have: those of the one table.
     pub columns: Vec<Column>,
 }
 
@@ -123,7 +124,7 @@ impl fmt::Debug for KafkaSource {
     }
 }
 
-const THIS_DATABASE: &str = "the job runs inside this database";
+const NO_DEBUG: &str = "the server's log and gpss.errors tell what happens";
 const NO_PASSWORD: &str = "it is not stored either";
 const ONLY_KAFKA: &str = "Kafka is the only source.";
 const NO_PLUGIN: &str = "No program of the user's is loaded into the server. An SQL function can \
@@ -136,17 +137,25 @@ const NO_PLUGIN: &str = "No program of the user's is loaded into the server. An 
 /// keys and for values of the wrong type; `INVALID_PARAMETER` for values that are not allowed;
 /// `FEATURE_NOT_SUPPORTED` for what GPSS has and we do not.
 pub fn parse(config: &str, properties: &BTreeMap<String, String>) -> Result<LoadConfig, Error> {
+    if is_file_name(config) {
+        return Err(no_text(config));
+    }
     let filled = template::fill(config, properties)?;
-    let mut root = yaml::parse(&filled.text)?.map()?;
     let mut notices = Vec::new();
+    let mut root = tree(&filled.text, &mut notices)?;
     let version = match root.take("VERSION")? {
         Some(value) => {
-            let versions = ["1", "2", "v3", "3"];
+            let versions = ["1", "2", "v3", "3", "v1.0"];
             Some(value::choice(value, &versions, "must be 1, 2 or v3")?)
         }
-        None if !root.has("KAFKA") && (root.has("TARGETS") || root.has("SOURCES")) => {
+        None if root.has("KAFKA") => None,
+        None if root.has("TARGETS") || root.has("SOURCES") => {
             notices.push("the file has no version: it is read as version v3".to_owned());
             Some("v3")
+        }
+        None if root.has("TARGET") && root.has("SOURCE") => {
+            notices.push("the file has no version: it is read as version v1.0".to_owned());
+            Some("v1.0")
         }
         None => None,
     };
@@ -154,13 +163,80 @@ pub fn parse(config: &str, properties: &BTreeMap<String, String>) -> Result<Load
         None => v2::read(root, v2::Version::Unstated, &mut notices)?,
         Some("1") => v2::read(root, v2::Version::One, &mut notices)?,
         Some("2") => v2::read(root, v2::Version::Two, &mut notices)?,
+        Some("v1.0") => v3::read_flow(root, &mut notices)?,
         Some(_) => v3::read(root, &mut notices)?,
     };
+    let columns = config.source.value.as_ref().map(|side| side.columns.len());
+    if columns == Some(0) && config.outputs.len() > 1 {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "the value's COLUMNS are missing").detail(
+            "Without them the value has the columns of its table, but there are several tables.",
+        ));
+    }
     for name in &filled.unused {
         notices.push(format!("property \"{}\" fills no template", yaml::shown(name)));
     }
     config.notices = notices;
     Ok(config)
+}
+
+/// The top of the tree.
+fn tree(text: &str, notices: &mut Vec<String>) -> Result<tree::Map> {
+    let root = match yaml::parse(text) {
+        Err(error) => {
+            // As GPSS's manual prints it: `- gpdb` without the colon that its keys need.
+            let Some((mended, line)) = with_colons(text) else { return Err(error) };
+            let Ok(root) = yaml::parse(&mended) else { return Err(error) };
+            notices.push(format!("line {line}: a colon is missing and was added"));
+            root
+        }
+        Ok(root) => root,
+    };
+    if !root.is_map() {
+        let error = root.place().error("must be a mapping of keys to values");
+        return Err(error.hint("Give the text of a load configuration, in YAML or JSON."));
+    }
+    root.map()
+}
+
+/// The text with a colon behind each `- gpdb` and `- kafka` that is alone in its line, and the first
+/// such line's number; None: there is none.
+fn with_colons(text: &str) -> Option<(String, usize)> {
+    let lacks = |line: &str| {
+        line.trim()
+            .strip_prefix('-')
+            .is_some_and(|kind| ["gpdb", "kafka"].contains(&kind.trim_start()))
+    };
+    let first = text.lines().position(lacks)?;
+    let mended: Vec<String> = text
+        .lines()
+        .map(|line| if lacks(line) { format!("{}:", line.trim_end()) } else { line.to_owned() })
+        .collect();
+    Some((mended.join("\n"), first + 1))
+}
+
+/// Is it the name of a file rather than what is in one?
+pub fn is_file_name(text: &str) -> bool {
+    let name = text.trim();
+    let lower = name.to_ascii_lowercase();
+    let is_path = ["/", "./", "../", "~/"].iter().any(|start| name.starts_with(start));
+    !name.contains(['\n', '\r', '{'])
+        && !name.contains(": ")
+        && (is_path && !name.contains(char::is_whitespace)
+            || [".yaml", ".yml", ".json"].iter().any(|end| lower.ends_with(end)))
+}
+
+/// The refusal of a file's name where its text is wanted.
+pub fn no_text(name: &str) -> Error {
+    let name = yaml::shown(name.trim());
+    Error::new(
+        SqlState::INVALID_PARAMETER,
+        format!("\"{name}\" is the name of a file, not the text of a load configuration"),
+    )
+    .detail("The server does not read files of the client.")
+    .hint(format!(
+        "In psql: \\set config `cat {name}` and then :'config' in its place. A file on the server: \
+         pg_read_file('/path/to/file'), for roles that may."
+    ))
 }
 
 /// ENCODING: the encoding of the value and of the key, where the format is text in one.
@@ -315,6 +391,96 @@ option:
         assert_eq!(config.notices[0], "the file has no version: it is read as version v3");
         let error = parse(&format!("VERSION: 1\n{text}"), &properties()).unwrap_err();
         assert_eq!(error.message, "line 2: targets belongs to version v3 of the format");
+    }
+
+    #[test]
+    fn the_name_of_a_file_is_no_configuration() {
+        for name in
+            ["job.yaml", " /etc/gpss/my job.YML\n", "./x", "/tmp/j", "cat job.json", "C:\\j.yaml"]
+        {
+            let error = parse(name, &BTreeMap::new()).unwrap_err();
+            assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER, "{name}");
+            assert!(error.message.contains("is the name of a file"), "{name}: {error}");
+            assert!(error.hint.unwrap().contains("`cat "), "{name}");
+        }
+        for text in ["KAFKA: x.yaml", "{\"a\": \"b.json\"}", "KAFKA:\n  x.yaml", "job"] {
+            let error = parse(text, &BTreeMap::new()).unwrap_err();
+            assert_eq!(error.sqlstate, SqlState::SYNTAX_ERROR, "{text}");
+        }
+        let error = parse("job", &BTreeMap::new()).unwrap_err();
+        assert!(error.hint.unwrap().starts_with("Give the text"));
+    }
+
+    const FLOW: &str = "\
+version: v1.0
+source:
+  kafka:
+    brokers: [k1:9092, k2:9092]
+    topic: web_log
+    value: {csv: {columns: [{name: id, type: int}, {name: at, type: timestamp}], delimiter: ';'}}
+    control: {consistency: exactly-once, fallback_offset: latest}
+    read_workers: 3
+    task: {batch_size: {interval_ms: 500, max_count: 70}}
+    properties: {client.id: c}
+target:
+  database:
+    host: h
+    port: 5432
+    user: u
+    dbname: d
+    error_limit: 5
+    tables:
+    - {table: clicks, schema: web, mode: insert, mapping: {id: id}}
+";
+
+    #[test]
+    fn a_file_of_flowserver() {
+        let config = parse(FLOW, &BTreeMap::new()).unwrap();
+        let twin = "\
+version: v3
+targets:
+- gpdb:
+    user: u
+    database: d
+    error_limit: 5
+    tables:
+    - {table: clicks, schema: web, mode: {insert: {}}, mapping: {id: id}}
+sources:
+- kafka:
+    brokers: k1:9092,k2:9092
+    topic: web_log
+    value_content: {csv: {columns: [{name: id, type: int}, {name: at, type: timestamp}], delimiter: ';'}}
+    fallback_offset: latest
+    task: {batch_size: {interval_ms: 500, max_count: 70}}
+    rdkafka_prop: {client.id: c}
+";
+        let twin = parse(twin, &BTreeMap::new()).unwrap();
+        let why = "read_workers is not used: one reader fetches from all brokers at once";
+        assert_eq!(config.notices, [why]);
+        assert_eq!(LoadConfig { notices: vec![], ..config.clone() }, twin);
+        let unnamed = parse(&FLOW.replace("version: v1.0\n", ""), &BTreeMap::new()).unwrap();
+        assert_eq!(unnamed.notices[0], "the file has no version: it is read as version v1.0");
+        let error = parse(&FLOW.replace("dbname", "database"), &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.message, "line 16: unknown key \"database\" in target:database");
+        let error = parse(&FLOW.replace("  kafka:", "  rabbitmq:"), &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
+    }
+
+    #[test]
+    fn a_colon_that_the_manual_forgets_is_added() {
+        let flat = VALID_3.replace("  - table", "- table");
+        let flat = flat.replace("- gpdb:\n    ", "- gpdb\n  ").replace("\n    ", "\n  ");
+        let flat = flat.split("sources:").next().unwrap().to_owned()
+            + "sources:"
+            + VALID_3.split("sources:").nth(1).unwrap();
+        let config = parse(&flat, &properties()).unwrap();
+        assert_eq!(config.notices[0], "line 3: a colon is missing and was added", "{flat}");
+        let twin = parse(VALID_3, &properties()).unwrap();
+        assert_eq!(config.outputs.len(), twin.outputs.len());
+        assert_eq!(config.filter, twin.filter);
+        // What no colon mends is told as it was.
+        let error = parse("targets:\n- gpdb\n  a: [\n", &BTreeMap::new()).unwrap_err();
+        assert!(error.message.starts_with("line 3: not valid YAML"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One table that is loaded into, and how; the versions share all keys but those of the mode.
 
 use super::tree::{Map, Value};
-use super::value::{choice, column_name, filled, names, sql};
+use super::value::{self, choice, column_name, filled, names, sql};
 use super::{Target, name};
 use crate::error::Result;
 use crate::model::job::{Mapping, Matching, Mode, Output, Transformer};
@@ -156,7 +156,7 @@ fn mapping(value: Value) -> Result<Vec<Mapping>> {
         if !seen.insert(column.clone()) {
             return Err(expression.place().error("is for a column that is mapped already"));
         }
-        mapping.push(Mapping { column, expression: sql(expression)? });
+        mapping.push(Mapping { column, expression: value::expression(expression)? });
     }
     Ok(mapping)
 }
@@ -171,5 +171,6 @@ fn transformer(value: Value, notices: &mut Vec<String>) -> Result<Transformer> {
     map.unused(&["PATH", "ON_INIT"], "TRANSFORM is an SQL function here", notices)?;
     map.finish()?;
     let properties = properties.unwrap_or_default();
-    Ok(Transformer { function, properties, columns: columns.unwrap_or_default() })
+    let columns = columns.unwrap_or_default();
+    Ok(Transformer { function, properties, columns, input: Default::default() })
 }

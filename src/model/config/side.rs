@@ -7,6 +7,10 @@ use crate::error::{Error, Result};
 use crate::model::content::{Content, Format};
 use crate::model::suggest;
 
+/// What the one column of the value is called when none is described, and that of the key.
+pub(super) const VALUE: &str = "value";
+pub(super) const KEY: &str = "key";
+
 /// The option blocks of versions 1 and 2. GPSS has none for protobuf and text.
 const BLOCKS: [(&str, Format); 7] = [
     ("AVRO_OPTION", Format::Avro),
@@ -144,6 +148,8 @@ fn complete(
             seen.add(default_name, &map.place())?;
             Ok(vec![Column { name: default_name.to_owned(), type_name: type_name.to_owned() }])
         }
+        // The target's, which are not known here.
+        (None, None) if format.is_positional() && default_name == VALUE => Ok(vec![]),
         (None, None) => Err(map
             .missing("COLUMNS")
             .detail(format!("Format {} has no columns of its own.", format.name()))),
@@ -203,8 +209,11 @@ fn named_block(value: Value) -> Result<(Format, Map)> {
 fn format(name: &str, place: &Place) -> Result<Format> {
     let name = name.trim().to_ascii_lowercase();
     Format::by_name(&name).ok_or_else(|| {
-        let mut error = place.invalid("names an unknown format");
-        error.hint = suggest::hint(&name, Format::names());
-        error
+        let formats =
+            format!("The formats are: {}.", Format::names().collect::<Vec<_>>().join(", "));
+        place.invalid("names an unknown format").hint(match suggest::hint(&name, Format::names()) {
+            Some(hint) => format!("{hint} {formats}"),
+            None => formats,
+        })
     })
 }

@@ -70,6 +70,12 @@ impl Place {
         error
     }
 
+    /// An error whose message goes on where this place's name ends.
+    pub(super) fn about(&self, mut error: Error) -> Error {
+        error.message = format!("line {}: {} {}", self.line, self.name(), error.message);
+        error
+    }
+
     /// The refusal of a mapping without one of its keys.
     pub(super) fn lacks(&self, key: &str) -> Error {
         self.error(&format!("lacks the key {}", self.case.of(key)))
@@ -125,9 +131,20 @@ impl Value {
     /// A list, a mapping, or no value.
     pub(super) fn text(self) -> Result<String> {
         if self.node.is_null() {
-            return Err(self.place.error("has no value"));
+            return Err(self.no_value());
         }
         self.any_text()
+    }
+
+    /// The refusal of a scalar that YAML takes for nothing.
+    fn no_value(&self) -> Error {
+        let error = self.place.error("has no value");
+        match &self.node.content {
+            Content::Scalar { text, plain: true } if !text.is_empty() => error
+                .detail(format!("Without quotes, {text} stands for no value in YAML."))
+                .hint(format!("Write '{text}' if the text is meant.")),
+            _ => error,
+        }
     }
 
     /// The scalar as SQL, where `null` is a value.
@@ -135,12 +152,12 @@ impl Value {
     /// # Errors
     /// A list, a mapping, or nothing but blanks.
     pub(super) fn sql(self) -> Result<String> {
-        if let Content::Scalar { text, .. } = &self.node.content
-            && matches!(text.trim(), "" | "~")
-        {
-            return Err(self.place.error("has no value"));
+        match &self.node.content {
+            Content::Scalar { text, plain } if text.trim().is_empty() || *plain && text == "~" => {
+                Err(self.no_value())
+            }
+            _ => self.any_text(),
         }
-        self.any_text()
     }
 
     fn any_text(self) -> Result<String> {
@@ -291,7 +308,8 @@ impl Map {
 
     /// `take` of a key that must be there.
     pub(super) fn require(&mut self, key: &'static str) -> Result<Value> {
-        match self.take(key)? {
+        match self.take_any(key)? {
+            Some(value) if value.node.is_null() => Err(value.no_value()),
             Some(value) => Ok(value),
             None => Err(self.missing(key)),
         }
@@ -308,6 +326,11 @@ impl Map {
     /// `take` as a text.
     pub(super) fn text(&mut self, key: &'static str) -> Result<Option<String>> {
         self.take(key)?.map(Value::text).transpose()
+    }
+
+    /// Takes keys that have no meaning here, and of which everybody knows that.
+    pub(super) fn ignore(&mut self, keys: &[&'static str]) -> Result<()> {
+        keys.iter().try_for_each(|key| self.take_any(key).map(drop))
     }
 
     /// Takes keys that have no meaning here, and says so.

@@ -4,7 +4,7 @@
 use super::batch::{self, CommitKeys, TaskKeys};
 use super::columns::Seen;
 use super::tree::{Map, Value};
-use super::value::{self, column_name, filled, sql};
+use super::value::{self, column_name, sql};
 use super::{Column, KafkaSource, LoadConfig, Side, Target, output, schedule, side};
 use crate::error::Result;
 use crate::model::job::{ErrorLimit, Output};
@@ -48,14 +48,19 @@ pub(super) fn read(
     root.misplaced(&["TARGETS", "SOURCES", "OPTION"], "version v3", "Write version: v3.")?;
     let database = root.text("DATABASE")?;
     let user = root.text("USER")?;
-    root.unused(&["HOST", "PORT"], super::THIS_DATABASE, notices)?;
+    root.ignore(&["HOST", "PORT"])?;
     root.unused(&["PASSWORD"], super::NO_PASSWORD, notices)?;
     root.unsupported(&["FILE", "RABBITMQ"], super::ONLY_KAFKA)?;
-    let schedule = root.take("SCHEDULE")?.map(|value| schedule::schedule(value, notices));
-    let schedule = schedule.transpose()?.unwrap_or_default();
-    let alert = root.take("ALERT")?.map(schedule::alert).transpose()?;
-    let mut kafka = root.require("KAFKA")?.map()?;
+    root.unused(&["DEBUG"], super::NO_DEBUG, notices)?;
+    let (schedule, alert) = (root.take("SCHEDULE")?, root.take("ALERT")?);
+    // A key that nobody knows says more about the file than what is missing or wrong below another.
+    let kafka = root.require("KAFKA");
     root.finish()?;
+    let mut kafka = kafka?.map()?;
+    let schedule = schedule.map(|value| schedule::schedule(value, notices));
+    let schedule = schedule.transpose()?.unwrap_or_default();
+    let alert = alert.map(schedule::alert).transpose()?;
+    kafka.unused(&["DEBUG"], super::NO_DEBUG, notices)?;
 
     let input_map = kafka.require("INPUT")?.map()?;
     let two = match version {
@@ -144,13 +149,13 @@ fn message(input: &mut Map, two: bool) -> Result<Message> {
     if !two {
         let hint = "Write VERSION: 2, and put COLUMNS, FORMAT and the option block into VALUE.";
         input.misplaced(&["VALUE", "KEY", "META"], "version 2", hint)?;
-        return Ok((Some(side::take_v2(input, "value", &mut seen)?), None, None));
+        return Ok((Some(side::take_v2(input, side::VALUE, &mut seen)?), None, None));
     }
     let hint = "In version 2 it goes into KAFKA:INPUT:VALUE.";
     input.misplaced(&OF_VERSION_1, "version 1", hint)?;
-    let value = input.take("VALUE")?.map(|value| side::v2(value, "value", &mut seen));
+    let value = input.take("VALUE")?.map(|value| side::v2(value, side::VALUE, &mut seen));
     let value = value.transpose()?;
-    let key = input.take("KEY")?.map(|value| side::v2(value, "key", &mut seen)).transpose()?;
+    let key = input.take("KEY")?.map(|value| side::v2(value, side::KEY, &mut seen)).transpose()?;
     let meta = input.take("META")?.map(|value| side::meta_v2(value, &mut seen)).transpose()?;
     if value.is_none() && key.is_none() {
         return Err(input.missing("VALUE").hint("Give VALUE, KEY or both."));
@@ -162,8 +167,8 @@ fn kafka_source(mut source: Map, notices: &mut Vec<String>) -> Result<KafkaSourc
     let why = "encryption is chosen by the property security.protocol";
     source.unused(&["ENCRYPTION"], why, notices)?;
     let kafka = KafkaSource {
-        brokers: filled(source.require("BROKERS")?)?,
-        topic: filled(source.require("TOPIC")?)?,
+        brokers: value::brokers(source.require("BROKERS")?)?,
+        topic: value::topic(source.require("TOPIC")?)?,
         partitions: source.take("PARTITIONS")?.map(value::partitions).transpose()?,
         fallback: source.take("FALLBACK_OFFSET")?.map(value::fallback).transpose()?,
         value: None,

@@ -159,6 +159,9 @@ fn side(side: &Side) -> Yaml {
         }
         columns => ("columns".to_owned(), Yaml::List(columns.iter().map(named_column).collect())),
     }];
+    if side.columns.is_empty() {
+        keys.clear();
+    }
     if format == Format::Jsonl {
         keys.push(("is_jsonl".to_owned(), Yaml::bare(true)));
     }

@@ -5,7 +5,7 @@ use super::tree::{Map, Value};
 use crate::error::Result;
 use crate::model::job::{ErrorLimit, Fallback};
 use crate::model::partitions::Partitions;
-use crate::model::{fragment, suggest};
+use crate::model::{brokers, fragment, suggest, topic};
 use std::collections::HashSet;
 
 /// Units of a duration in milliseconds, the longest first.
@@ -51,17 +51,47 @@ pub(super) fn choice(value: Value, names: &[&'static str], wrong: &str) -> Resul
     })
 }
 
-/// SQL that stays where it is put; checked here because the line is known here.
+/// SQL that stays where it is put; checked here because the line is known here. Semicolons at its end
+/// are left out.
 pub(super) fn sql(value: Value) -> Result<String> {
     let place = value.place();
     let sql = value.sql()?;
-    fragment::check_fragment(&sql).map_err(|error| {
+    let sql = fragment::without_semicolons(&sql);
+    fragment::check_fragment(sql).map_err(|error| {
         place
             .error("is not a complete SQL expression")
             .detail(format!("Found {}.", error.message))
             .hint(IN_QUOTES)
     })?;
-    Ok(sql)
+    Ok(sql.to_owned())
+}
+
+/// `sql` that gives the value of a column, without an alias: GPSS has it in the list of a SELECT.
+pub(super) fn expression(value: Value) -> Result<String> {
+    Ok(fragment::without_alias(&sql(value)?).to_owned())
+}
+
+/// A list of brokers, or a text in which commas separate them.
+pub(super) fn brokers(value: Value) -> Result<String> {
+    let place = value.place();
+    let text = if value.is_list() {
+        value.list()?.into_iter().map(filled).collect::<Result<Vec<_>>>()?.join(",")
+    } else {
+        filled(value)?
+    };
+    brokers::check(&text).map_err(|error| place.about(error))?;
+    Ok(text)
+}
+
+/// The name of one topic.
+pub(super) fn topic(value: Value) -> Result<String> {
+    let place = value.place();
+    if value.is_list() {
+        return Err(place.about(topic::several()));
+    }
+    let name = filled(value)?;
+    topic::check(&name).map_err(|error| place.about(error))?;
+    Ok(name)
 }
 
 /// SQL that is run by itself: one statement or several, separated by semicolons.

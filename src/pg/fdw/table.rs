@@ -192,6 +192,7 @@ pub fn relation_columns(relid: pg_sys::Oid) -> Vec<TargetColumn> {
             name: attribute.name().to_owned(),
             type_name: type_name(attribute.type_oid().value(), attribute.type_mod()),
             generated: attribute.attgenerated != 0,
+            default: attribute.atthasdef || attribute.attidentity != 0,
         })
         .collect()
 }

@@ -98,13 +98,7 @@ fn a_file_from_the_field() {
         config.commit,
         Commit { max_row: Some(1000), minimal_interval_ms: Commit::DEFAULT_INTERVAL_MS }
     );
-    assert_eq!(
-        config.notices,
-        [
-            "HOST is not used: the job runs inside this database",
-            "PORT is not used: the job runs inside this database"
-        ]
-    );
+    assert_eq!(config.notices, [""; 0]);
     assert_eq!(read(&FIELD.replace('\n', "\r\n")).unwrap().source, config.source);
 }
 
@@ -200,7 +194,13 @@ fn mistakes_are_named_with_line_and_path() {
     let table = r#"TOPIC: ⇒ TOPICS: ⇒ line 5: unknown key "TOPICS" in KAFKA:INPUT:SOURCE
 , TOPIC: readings ⇒ ⇒ line 5: KAFKA:INPUT:SOURCE lacks the key TOPIC
 TOPIC: readings ⇒ TOPIC: " " ⇒ line 5: KAFKA:INPUT:SOURCE:TOPIC has no value
-readings} ⇒ [a, b]} ⇒ line 5: KAFKA:INPUT:SOURCE:TOPIC must be a single value, not a list
+readings} ⇒ [a, b]} ⇒ line 5: KAFKA:INPUT:SOURCE:TOPIC names several topics: a job reads one
+TOPIC: readings ⇒ TOPIC: "a,b" ⇒ line 5: KAFKA:INPUT:SOURCE:TOPIC names several topics: a job reads one
+"k1:9092" ⇒ "k1:99999" ⇒ line 5: KAFKA:INPUT:SOURCE:BROKERS has a port for k1 that is no number from 1 to 65535: 99999
+KAFKA: ⇒ FILES: ⇒ line 3: unknown key "FILES" in the load configuration
+NAME: doc ⇒ NAME: null ⇒ line 6: KAFKA:INPUT:COLUMNS[1]:NAME has no value
+NAME: sensor ⇒ NAME: ~ ⇒ line 12: KAFKA:OUTPUT:MAPPING[1]:NAME has no value
+, TYPE: json ⇒ , TYPE: ⇒ line 6: KAFKA:INPUT:COLUMNS[1]:TYPE has no value
 USER: loader ⇒ USR: loader ⇒ line 2: unknown key "USR" in the load configuration
 FORMAT: json ⇒ FORMAT: jsn ⇒ line 7: KAFKA:INPUT:FORMAT names an unknown format
 FORMAT: json ⇒ FORMAT: binary ⇒ line 6: KAFKA:INPUT:COLUMNS must name exactly one column of type bytea for format binary
@@ -254,6 +254,96 @@ NAME: reading ⇒ NAME: sensor ⇒ line 13: KAFKA:OUTPUT:MAPPING[2]:EXPRESSION i
 }
 
 #[test]
+fn a_key_that_nobody_knows_comes_first() {
+    for wrong in ["SCHEDULE: {MAX_RETRIES: x}", "ALERT: {COMMAND: ''}", "SCHEDULE: 5"] {
+        let error = refused(&changed("USER: loader", &format!("{wrong}\nUSR: loader")));
+        assert_eq!(error.message, "line 3: unknown key \"USR\" in the load configuration");
+    }
+    let error = refused("TOPIC: x\n");
+    assert_eq!(error.message, "line 1: unknown key \"TOPIC\" in the load configuration");
+}
+
+#[test]
+fn what_yaml_takes_for_nothing_can_be_quoted() {
+    let error = refused(&changed("NAME: doc", "NAME: null"));
+    assert_eq!(error.detail.unwrap(), "Without quotes, null stands for no value in YAML.");
+    assert_eq!(error.hint.unwrap(), "Write 'null' if the text is meant.");
+    let config = read(&changed("NAME: doc", "NAME: 'null'")).unwrap();
+    assert_eq!(config.source.value.unwrap().columns[0].name, "null");
+    let expression = |written: &str| {
+        let config = read(&changed("\"(doc->>'val')::decimal\"", written));
+        config.map(|c| c.outputs[0].mapping.as_ref().unwrap()[1].expression.clone())
+    };
+    assert_eq!(expression("'~'").unwrap(), "~");
+    assert_eq!(expression("null").unwrap(), "null");
+    assert_eq!(expression("true").unwrap(), "true");
+    assert_eq!(expression("~").unwrap_err().hint.unwrap(), "Write '~' if the text is meant.");
+    assert!(expression("''").is_err());
+}
+
+#[test]
+fn sql_as_it_stands_in_a_select_list() {
+    for (written, kept) in [
+        ("(doc->>'val')::text as reading;", "(doc->>'val')::text"),
+        ("(doc->>'val')::text as \"Any Name\"", "(doc->>'val')::text"),
+        ("cast(doc->>'val' as text) ;", "cast(doc->>'val' as text)"),
+    ] {
+        let quoted = written.replace('\'', "''");
+        let text = changed("\"(doc->>'val')::decimal\"", &format!("'{quoted}'"));
+        let config = read(&text).unwrap();
+        assert_eq!(config.outputs[0].mapping.as_ref().unwrap()[1].expression.trim_end(), kept);
+    }
+    let filter = read(&changed("ERROR_LIMIT: 5", "FILTER: doc is not null;")).unwrap().filter;
+    assert_eq!(filter.unwrap(), "doc is not null");
+}
+
+#[test]
+fn a_value_by_position_without_columns_has_its_tables() {
+    let columns = "    COLUMNS: [{NAME: doc, TYPE: json}]\n    FORMAT: json";
+    for format in ["csv", "text", "delimited\n    DELIMITED_OPTION: {DELIMITER: '|'}"] {
+        let config = read(&changed(columns, &format!("    FORMAT: {format}"))).unwrap();
+        assert_eq!(config.source.value.unwrap().columns, [], "{format}");
+    }
+    let two = "VERSION: 2
+KAFKA:
+  INPUT:
+    SOURCE: {BROKERS: k, TOPIC: t}
+    VALUE: {FORMAT: csv}
+  OUTPUTS: [{TABLE: a}, {TABLE: b}]
+";
+    let error = refused(two);
+    assert_eq!(error.message, "the value's COLUMNS are missing");
+    assert!(read(&two.replace(", {TABLE: b}", "")).is_ok());
+    let key = two.replace("VALUE", "KEY").replace(", {TABLE: b}", "");
+    assert_eq!(refused(&key).message, "line 5: KAFKA:INPUT:KEY lacks the key COLUMNS");
+}
+
+#[test]
+fn an_unknown_format_is_answered_with_all_of_them() {
+    for (name, hint) in [
+        ("jsn", "Perhaps you meant \"json\". The formats are: json,"),
+        ("xml", "The formats are: json, jsonl, csv,"),
+    ] {
+        let error = refused(&changed("FORMAT: json", &format!("FORMAT: {name}")));
+        assert!(error.hint.as_ref().unwrap().starts_with(hint), "{error:?}");
+    }
+}
+
+#[test]
+fn a_block_for_debugging_is_noticed() {
+    for (from, to) in [
+        ("USER: loader", "DEBUG: {GRANULARITY: 5}"),
+        ("  OUTPUT:", "  DEBUG: {GRANULARITY: 5}\n  OUTPUT:"),
+    ] {
+        let notices = read(&changed(from, to)).unwrap().notices;
+        assert_eq!(
+            notices,
+            ["DEBUG is not used: the server's log and gpss.errors tell what happens"]
+        );
+    }
+}
+
+#[test]
 fn an_expression_that_yaml_cuts_at_a_comment_sign_is_noticed() {
     let error = refused(&FIELD.replace("(jdata->>'amount')", "(jdata #>> '{a,b}')"));
     assert_eq!(
@@ -293,11 +383,14 @@ fn mistakes_in_version_2() {
         ("COLUMNS: []", "line 5: KAFKA:INPUT:COLUMNS belongs to version 1 of the format"),
         ("csv_option: {}", "line 5: KAFKA:INPUT:csv_option belongs to version 1 of the format"),
         ("VALUE: {}", "line 5: KAFKA:INPUT:VALUE lacks the key FORMAT"),
-        ("VALUE: {FORMAT: csv}", "line 5: KAFKA:INPUT:VALUE lacks the key COLUMNS"),
+        (
+            "VALUE: {FORMAT: custom, CUSTOM_OPTION: {NAME: f}}",
+            "line 5: KAFKA:INPUT:VALUE lacks the key COLUMNS",
+        ),
         ("VALUE: {FORMAT: csv, COLUMN: []}", "line 5: unknown key \"COLUMN\" in KAFKA:INPUT:VALUE"),
         (
             "VALUE: {FORMAT: delimited, DELIMITED_OPTIONS: {DELIMITER: x}}",
-            "line 5: KAFKA:INPUT:VALUE lacks the key COLUMNS",
+            "line 5: unknown key \"DELIMITED_OPTIONS\" in KAFKA:INPUT:VALUE",
         ),
         (
             "KEY: {FORMAT: delimited, COLUMNS: [{NAME: a, TYPE: int}], DELIMITED_OPTION: {DELIM: x}}",

@@ -171,6 +171,7 @@ fn output() -> BoxedStrategy<Output<Target>> {
             function,
             properties: properties.into_iter().collect(),
             columns: columns.unwrap_or_default(),
+            input: Default::default(),
         },
     );
     let source = prop_oneof![
@@ -323,7 +324,12 @@ fn source() -> BoxedStrategy<KafkaSource> {
     let fallback = select(vec![Fallback::Earliest, Fallback::Latest]);
     let properties = btree_map(nasty(), nasty(), 0..3);
     (
-        (trimmed(), trimmed(), of(partitions), of(fallback)),
+        (
+            "[a-z0-9.-]{1,9}(:[1-9][0-9]{0,3})?(,b)?",
+            "[A-Za-z0-9_-]{1,9}",
+            of(partitions),
+            of(fallback),
+        ),
         (sides, of(meta), of(trimmed()), properties),
     )
         .prop_map(
