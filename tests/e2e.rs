@@ -14,6 +14,7 @@ mod e2e {
     mod field;
     mod formats;
     mod jobs;
+    mod joins;
     mod life;
     mod lifecycle;
     mod loads;

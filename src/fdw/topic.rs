@@ -36,6 +36,7 @@ pub struct TopicScan {
     limits: Limits,
     /// What is read, resolved at the first row: partition → from, up to (exclusive).
     ranges: Option<BTreeMap<i32, (i64, i64)>>,
+    told: Told,
     reader: Option<Reader>,
     /// Partitions whose end has not been reached.
     open: BTreeMap<i32, i64>,
@@ -53,6 +54,7 @@ impl TopicScan {
             needs,
             limits: Limits::default(),
             ranges: None,
+            told: Told::default(),
             reader: None,
             open: BTreeMap::new(),
             block: None,
@@ -139,12 +141,11 @@ impl TopicScan {
     }
 
     fn start(&mut self, bounds: &[Bound]) -> Result<()> {
-        let properties = source::properties(&self.table, self.user)?;
-        let consumer = Consumer::open(&properties)?;
+        let mut client = Client { table: &self.table, user: self.user, consumer: None };
         if self.ranges.is_none() {
             self.limits = self.limits(bounds);
             self.limits.chosen = self.partitions.clone();
-            let ranges = resolve(&consumer, &self.topic, &self.from, &self.limits);
+            let ranges = self.told.resolve(&mut client, &self.topic, &self.from, &self.limits);
             signals::check_for_interrupts();
             self.ranges = Some(ranges?);
         }
@@ -158,6 +159,7 @@ impl TopicScan {
         let layout = Layout::of(&self.table)?;
         let formats = Formats::of(&self.table, &layout, self.user)?;
         let decoding = (&formats, &self.needs);
+        let consumer = client.into_consumer()?;
         self.reader = Some(Reader::start(consumer, &self.topic, &starts, decoding, budget, None)?);
         Ok(())
     }
@@ -249,36 +251,88 @@ impl Limits {
     }
 }
 
-/// Partition → first and last (exclusive) offset to read; partitions with nothing to read are left
-/// out.
-fn resolve(
-    consumer: &Consumer,
-    topic: &str,
-    from: &BTreeMap<i32, i64>,
-    limits: &Limits,
-) -> Result<BTreeMap<i32, (i64, i64)>> {
-    let cancelled = signals::interrupt_pending;
-    let mut partitions = consumer.topic(topic, METADATA_TIMEOUT, &cancelled)?.partitions;
-    partitions.retain(|p| limits.wants_partition(*p));
-    let mut ranges = BTreeMap::new();
-    for partition in &partitions {
-        let (low, high) = consumer.watermarks(topic, *partition, METADATA_TIMEOUT, &cancelled)?;
-        let begin = from.get(partition).copied().filter(|from| (low..=high).contains(from));
-        let begin = limits.from.max(begin.unwrap_or(low));
-        ranges.insert(*partition, (begin, limits.to.min(high)));
+/// A client that is made when it is needed.
+struct Client<'a> {
+    table: &'a Table,
+    user: Oid,
+    consumer: Option<Consumer>,
+}
+
+impl Client<'_> {
+    fn consumer(&mut self) -> Result<&Consumer> {
+        let consumer = match self.consumer.take() {
+            Some(consumer) => consumer,
+            None => Consumer::open(&source::properties(self.table, self.user)?)?,
+        };
+        Ok(self.consumer.insert(consumer))
     }
-    if let Some(since) = limits.since {
-        let found =
-            consumer.offsets_for_time(topic, since, &partitions, METADATA_TIMEOUT, &cancelled)?;
-        for (partition, offset) in found {
-            if let Some((from, to)) = ranges.get_mut(&partition) {
-                // No message as young as that: nothing to read.
-                *from = (*from).max(offset.unwrap_or(*to));
+
+    fn into_consumer(mut self) -> Result<Consumer> {
+        self.consumer()?;
+        self.consumer.ok_or_else(|| Error::new(SqlState::INTERNAL, "no client"))
+    }
+}
+
+/// What the brokers have said, each once: a scan that begins again with other bounds, for each row of another
+/// relation perhaps, ends where it would have ended the first time.
+#[derive(Default)]
+struct Told {
+    partitions: Option<Vec<i32>>,
+    /// Of those that were asked for: oldest offset and end.
+    marks: BTreeMap<i32, (i64, i64)>,
+}
+
+impl Told {
+    /// Partition → first and last (exclusive) offset to read; partitions with nothing to read are left
+    /// out.
+    fn resolve(
+        &mut self,
+        client: &mut Client<'_>,
+        topic: &str,
+        from: &BTreeMap<i32, i64>,
+        limits: &Limits,
+    ) -> Result<BTreeMap<i32, (i64, i64)>> {
+        let cancelled = signals::interrupt_pending;
+        let all = match self.partitions.take() {
+            Some(all) => all,
+            None => client.consumer()?.topic(topic, METADATA_TIMEOUT, &cancelled)?.partitions,
+        };
+        let all = self.partitions.insert(all);
+        let wanted: Vec<i32> = all.iter().copied().filter(|p| limits.wants_partition(*p)).collect();
+        let mut ranges = BTreeMap::new();
+        for partition in &wanted {
+            let (low, high) = match self.marks.get(partition) {
+                Some(marks) => *marks,
+                None => client.consumer()?.watermarks(
+                    topic,
+                    *partition,
+                    METADATA_TIMEOUT,
+                    &cancelled,
+                )?,
+            };
+            self.marks.insert(*partition, (low, high));
+            let begin = from.get(partition).copied().filter(|from| (low..=high).contains(from));
+            let begin = limits.from.max(begin.unwrap_or(low));
+            ranges.insert(*partition, (begin, limits.to.min(high)));
+        }
+        if let Some(since) = limits.since {
+            let found = client.consumer()?.offsets_for_time(
+                topic,
+                since,
+                &wanted,
+                METADATA_TIMEOUT,
+                &cancelled,
+            )?;
+            for (partition, offset) in found {
+                if let Some((from, to)) = ranges.get_mut(&partition) {
+                    // No message as young as that: nothing to read.
+                    *from = (*from).max(offset.unwrap_or(*to));
+                }
             }
         }
+        ranges.retain(|_, (from, to)| from < to);
+        Ok(ranges)
     }
-    ranges.retain(|_, (from, to)| from < to);
-    Ok(ranges)
 }
 
 #[cfg(test)]

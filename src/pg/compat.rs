@@ -17,7 +17,8 @@ pub(super) fn set_handler(signal: c_int, handler: unsafe extern "C-unwind" fn(c_
     }
 }
 
-/// A path for the whole base relation, without pathkeys, parameters or private data.
+/// A path for the whole base relation, without pathkeys or private data; its parameters are what the
+/// relation refers to laterally.
 ///
 /// # Safety
 /// `root` and `rel` are the planner's, inside GetForeignPaths.
@@ -40,7 +41,7 @@ pub(super) unsafe fn create_foreignscan_path(
             startup_cost,
             total_cost,
             std::ptr::null_mut(),
-            std::ptr::null_mut(),
+            (*rel).lateral_relids,
             std::ptr::null_mut(),
             #[cfg(any(feature = "pg17", feature = "pg18"))]
             std::ptr::null_mut(), // fdw_restrictinfo

@@ -30,18 +30,6 @@ pub enum RangeOp {
 }
 
 impl RangeOp {
-    fn from_name(name: &str) -> Option<RangeOp> {
-        Some(match name {
-            "<" => RangeOp::Less,
-            "<=" => RangeOp::LessOrEqual,
-            "=" => RangeOp::Equal,
-            ">=" => RangeOp::GreaterOrEqual,
-            ">" => RangeOp::Greater,
-            "<>" => RangeOp::NotEqual,
-            _ => return None,
-        })
-    }
-
     /// The same comparison read from right to left.
     fn commuted(self) -> RangeOp {
         match self {

@@ -102,7 +102,7 @@ pub(super) unsafe extern "C-unwind" fn get_foreign_plan<S: ForeignSource>(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     relid: pg_sys::Oid,
-    _best_path: *mut pg_sys::ForeignPath,
+    best_path: *mut pg_sys::ForeignPath,
     tlist: *mut pg_sys::List,
     scan_clauses: *mut pg_sys::List,
     outer_plan: *mut pg_sys::Plan,
@@ -165,7 +165,9 @@ pub(super) unsafe extern "C-unwind" fn get_foreign_plan<S: ForeignSource>(
             table.columns.iter().filter(|c| S::bounds(c)).map(|c| c.attnum).collect();
         let mut exprs = PgList::<pg_sys::Node>::new();
         for clause in PgList::<pg_sys::Node>::from_pg(clauses).iter_ptr() {
-            if let Some((range, value)) = range_clause(clause, scan_relid as i32, &bounded) {
+            if let Some((range, value)) = range_clause(clause, scan_relid as i32, &bounded, &known)
+            {
+                // References to `outer` become parameters there (create_foreignscan_plan).
                 private.ranges.push(range);
                 exprs.push(pg_sys::copyObjectImpl(value.cast()).cast());
             }
@@ -178,6 +180,11 @@ pub(super) unsafe extern "C-unwind" fn get_foreign_plan<S: ForeignSource>(
 
         pg_sys::make_foreignscan(
             tlist,
+        let outer = match (*best_path).path.param_info {
+            info if info.is_null() => std::ptr::null_mut(),
+            info => (*info).ppi_req_outer,
+        };
+        let known = |value| known_to_scan(root, value, outer);
             clauses,
             scan_relid,
             exprs.into_pg(),
@@ -506,8 +513,75 @@ unsafe fn json_call(function: u32, arg: *mut pg_sys::Node) -> Option<JsonCall> {
     }
 }
 
-/// `column op value` or `value op column` or `column = ANY(array)`, the value free of columns and
-/// of volatile functions, so that it can be evaluated when the scan begins.
+/// How a value is known when the scan begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It can be shown as it stands.
+    Shown,
+    /// It is that of another relation's row, or a parameter that the executor sets.
+    AtRunTime,
+}
+
+/// Is the expression free of volatile functions and of columns but those of the relations that the scan
+/// is begun again for (`outer`)?
+///
+/// # Safety
+/// The planner's, inside GetForeignPlan.
+unsafe fn known_to_scan(
+    root: *mut pg_sys::PlannerInfo,
+    value: *mut pg_sys::Node,
+    outer: pg_sys::Relids,
+) -> Option<Known> {
+    // SAFETY: by contract.
+    unsafe {
+        if pg_sys::contain_volatile_functions(value) {
+            return None;
+        }
+        if !pg_sys::contain_var_clause(value) {
+            let at_run_time = has_exec_param(value, std::ptr::null_mut());
+            return Some(if at_run_time { Known::AtRunTime } else { Known::Shown });
+        }
+        let read = pg_sys::pull_varnos(root, value);
+        (!read.is_null() && pg_sys::bms_is_subset(read, outer)).then_some(Known::AtRunTime)
+    }
+}
+
+/// What the operator does, if it is one of PostgreSQL's comparisons of integers or of dates and times:
+/// another one of the same name may do anything.
+///
+/// # Safety
+/// In a transaction.
+unsafe fn range_op(opno: pg_sys::Oid) -> Option<RangeOp> {
+    // SAFETY: lsyscache.c: lookups in the system caches, 0 for what is not there.
+    unsafe {
+        let strategy = |opno| {
+            let families = [INTEGER_BTREE_FAMILY, DATETIME_BTREE_FAMILY];
+            let in_family = |family| pg_sys::get_op_opfamily_strategy(opno, family) as u32;
+            families.into_iter().map(in_family).find(|strategy| *strategy != 0)
+        };
+        match strategy(opno) {
+            Some(pg_sys::BTLessStrategyNumber) => Some(RangeOp::Less),
+            Some(pg_sys::BTLessEqualStrategyNumber) => Some(RangeOp::LessOrEqual),
+            Some(pg_sys::BTEqualStrategyNumber) => Some(RangeOp::Equal),
+            Some(pg_sys::BTGreaterEqualStrategyNumber) => Some(RangeOp::GreaterOrEqual),
+            Some(pg_sys::BTGreaterStrategyNumber) => Some(RangeOp::Greater),
+            Some(_) => None,
+            // `<>` is in no family of its own, but each is the negator of the other.
+            None => {
+                let equal = pg_sys::get_negator(opno);
+                let negated = strategy(equal) == Some(pg_sys::BTEqualStrategyNumber)
+                    && pg_sys::get_negator(equal) == opno;
+                negated.then_some(RangeOp::NotEqual)
+            }
+        }
+    }
+}
+
+/// `integer_ops` and `datetime_ops` of pg_opfamily.dat, which have fixed OIDs.
+const INTEGER_BTREE_FAMILY: pg_sys::Oid = pg_sys::Oid::from_u32(1976);
+const DATETIME_BTREE_FAMILY: pg_sys::Oid = pg_sys::Oid::from_u32(434);
+
+/// `column op value` or `value op column` or `column = ANY(array)`, the value known when the scan begins.
 ///
 /// # Safety
 /// `clause` is a planner's expression.
@@ -516,7 +590,7 @@ unsafe fn range_clause(
     scan_relid: i32,
     attnums: &[i16],
 ) -> Option<(RangeClause, *mut pg_sys::Node)> {
-    // SAFETY: the tag decides which structure the node is; get_opname returns a palloc'd string.
+    // SAFETY: the tag decides which structure the node is; deparse_expression's text is palloc'd.
     unsafe {
         let (opno, args, is_any) = match (*clause).type_ {
             pg_sys::NodeTag::T_OpExpr => {
@@ -529,16 +603,13 @@ unsafe fn range_clause(
                     return None;
                 }
                 ((*op).opno, (*op).args, true)
+    known: &dyn Fn(*mut pg_sys::Node) -> Option<Known>,
             }
             _ => return None,
         };
         let args = PgList::<pg_sys::Node>::from_pg(args);
         let (left, right) = (args.get_ptr(0)?, args.get_ptr(1)?);
-        let name = pg_sys::get_opname(opno);
-        if name.is_null() {
-            return None;
-        }
-        let op = RangeOp::from_name(std::ffi::CStr::from_ptr(name).to_str().ok()?)?;
+        let op = range_op(opno)?;
         let own = |node| own_column(node, scan_relid, attnums);
         let (attnum, value, op) = match (own(left), own(right)) {
             (Some(attnum), _) => (attnum, right, op),
@@ -555,16 +626,16 @@ unsafe fn range_clause(
             [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID]
                 .contains(&type_oid)
         };
-        if !usable || pg_sys::contain_var_clause(value) || pg_sys::contain_volatile_functions(value)
-        {
+        if !usable {
             return None;
         }
-        let mut text = if has_exec_param(value, std::ptr::null_mut()) {
+        let mut text = match known(value)? {
             // Only the whole plan could say what stands there; deparsing needs it.
-            "(value found at run time)".to_owned()
-        } else {
-            let text = pg_sys::deparse_expression(value, std::ptr::null_mut(), false, false);
-            std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()
+            Known::AtRunTime => "(value found at run time)".to_owned(),
+            Known::Shown => {
+                let text = pg_sys::deparse_expression(value, std::ptr::null_mut(), false, false);
+                std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()
+            }
         };
         if is_any {
             text = format!("ANY ({text})");
