@@ -142,8 +142,12 @@ fn of_message(
     if let Verdict::Bad(reason) = message.verdict {
         return failed(block.text_of(reason).into_owned());
     }
-    let running =
-        Running { decoding: Rc::clone(decoding), batch: Rc::clone(batch), progress: Rc::default() };
+    let running = Running {
+        decoding: Rc::clone(decoding),
+        batch: Rc::clone(batch),
+        progress: Rc::default(),
+        statement: plan.id(),
+    };
     let found = subtx(tx, || {
         session::with_batch(running, || plan.execute_returning(tx, &[], |row| row.get::<String>(1)))
     });

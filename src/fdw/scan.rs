@@ -93,7 +93,7 @@ impl ForeignSource for KafkaScan {
         if request.explain_only {
             session::note_needs(table.relid, &needs);
         }
-        let rows = match session::running(table, &layout, needs.headers)? {
+        let rows = match session::running(table, request.statement, &layout, needs.headers)? {
             Some(running) => From::Batch(BatchScan {
                 again: match shape.look_in(&running.decoding.needs) {
                     true => None,
@@ -279,6 +279,7 @@ impl BatchScan {
     fn next(&mut self, needs: &Needs, out: &mut RowWriter<'_>) -> Result<Option<usize>> {
         let batch: &Batch = &self.running.batch;
         let progress = &self.running.progress;
+        progress.asked.set(true);
         let Some((part, index)) = self.cursor.next(batch) else {
             progress.exhausted.set(true);
             return Ok(None);

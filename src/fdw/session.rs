@@ -1,5 +1,8 @@
 //! What a worker tells the scans inside its own statements: which batch to hand out, and in
 //! return, which fields they want decoded and which message they handed out last.
+//!
+//! A statement calls functions, of a mapping or a trigger, which may run statements over the same foreign
+//! table, `gpss.dryrun` and `gpss.check` among them. These are not the worker's: their scans read the topic.
 
 use super::batch::Batch;
 use super::columns::Layout;
@@ -8,7 +11,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::format::Wanted;
 use crate::model::job::TableName;
 use crate::pg::fdw::Table;
-use crate::pg::spi::{self, Plan};
+use crate::pg::spi::{self, Plan, StatementId};
 use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
 use std::cell::{Cell, RefCell};
@@ -22,7 +25,7 @@ pub struct Decoding {
     /// The foreign table whose scans read a batch instead of the topic.
     relid: Oid,
     /// Its name in the statements.
-    source: TableName,
+    pub source: TableName,
     pub needs: Needs,
     layout: Layout,
     pub formats: Formats,
@@ -66,6 +69,21 @@ pub struct Running {
     pub decoding: Rc<Decoding>,
     pub batch: Rc<Batch>,
     pub progress: Rc<Progress>,
+    /// The statement's own name.
+    pub statement: Option<StatementId>,
+}
+
+impl Running {
+    /// Is a scan of this statement one of ours?
+    ///
+    /// A part without a text is, as long as no message has been taken: extensions that divide statements
+    /// begin with the rows to be inserted, and what calls functions comes after the first row.
+    fn owns(&self, statement: Option<StatementId>) -> bool {
+        match statement {
+            None => self.progress.taken.get() == 0,
+            some => some == self.statement,
+        }
+    }
 }
 
 /// How far a statement's scan of the batch has come; after a failure it tells the suspect.
@@ -75,6 +93,8 @@ pub struct Progress {
     pub taken: Cell<usize>,
     /// The scan has said that there are no more.
     pub exhausted: Cell<bool>,
+    /// A scan has asked for messages.
+    pub asked: Cell<bool>,
     /// Which of several statements is running.
     pub statement: Cell<usize>,
 }
@@ -89,6 +109,7 @@ impl Progress {
     pub fn begin(&self) {
         self.taken.set(0);
         self.exhausted.set(false);
+        self.asked.set(false);
     }
 }
 
@@ -122,39 +143,42 @@ thread_local! {
     static STATE: RefCell<State> = const { RefCell::new(State::Idle) };
 }
 
-/// Restores the idle state also when an ERROR unwinds.
-struct Reset;
+/// Puts back what was before, also when an ERROR unwinds: statements are nested.
+struct Restore(State);
 
-impl Drop for Reset {
+impl Drop for Restore {
     fn drop(&mut self) {
-        STATE.with(|s| *s.borrow_mut() = State::Idle);
+        STATE.set(std::mem::replace(&mut self.0, State::Idle));
     }
 }
 
 /// Runs a statement whose scans of the foreign table read the batch.
 pub fn with_batch<R>(running: Running, statement: impl FnOnce() -> R) -> R {
-    STATE.with(|s| *s.borrow_mut() = State::Running(running));
-    let _reset = Reset;
+    let _restore = Restore(STATE.replace(State::Running(running)));
     statement()
 }
 
 /// Runs an EXPLAIN and collects what its scans of `relid` need.
 fn probe<R>(relid: Oid, explain: impl FnOnce() -> R) -> (R, Needs) {
-    STATE.with(|s| *s.borrow_mut() = State::Probing(relid, Needs::default()));
-    let _reset = Reset;
+    let _restore = Restore(STATE.replace(State::Probing(relid, Needs::default())));
     let result = explain();
-    let needs = STATE.with(|s| match &*s.borrow() {
+    let needs = STATE.with_borrow(|state| match state {
         State::Probing(_, needs) => needs.clone(),
         _ => Needs::default(),
     });
     (result, needs)
 }
 
-/// The batch that a scan of `table` has to hand out, if a worker's statement is running.
+/// The batch that a scan of `table` in `statement` has to hand out, if that is a worker's statement.
 ///
 /// Errors: 40001 when another table has taken the place of the one that the batch was read for, or
 /// the scan wants what the reader has not kept. A new session of the worker mends that.
-pub fn running(table: &Table, layout: &Layout, headers: bool) -> Result<Option<Running>> {
+pub fn running(
+    table: &Table,
+    statement: Option<StatementId>,
+    layout: &Layout,
+    headers: bool,
+) -> Result<Option<Running>> {
     let changed = |what: &str| {
         Err(Error::new(
             SqlState::SERIALIZATION_FAILURE,
@@ -162,9 +186,11 @@ pub fn running(table: &Table, layout: &Layout, headers: bool) -> Result<Option<R
         )
         .detail("The batch was rolled back; it is read again."))
     };
-    STATE.with(|s| {
-        let state = s.borrow();
-        let State::Running(running) = &*state else { return Ok(None) };
+    STATE.with_borrow(|state| {
+        let State::Running(running) = state else { return Ok(None) };
+        if !running.owns(statement) {
+            return Ok(None);
+        }
         let Decoding { relid, source, needs, layout: known, .. } = &*running.decoding;
         if *relid != table.relid {
             return match (&source.schema, &source.name) == (&table.schema, &table.name) {
@@ -183,8 +209,8 @@ pub fn running(table: &Table, layout: &Layout, headers: bool) -> Result<Option<R
 
 /// Called by a scan that is only being explained.
 pub fn note_needs(relid: Oid, needs: &Needs) {
-    STATE.with(|s| {
-        if let State::Probing(probed, known) = &mut *s.borrow_mut()
+    STATE.with_borrow_mut(|state| {
+        if let State::Probing(probed, known) = state
             && *probed == relid
         {
             known.add(needs);

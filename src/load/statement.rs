@@ -8,7 +8,7 @@ use crate::fdw::batch::Batch;
 use crate::fdw::session::{self, Decoding, Progress, Running};
 use crate::fdw::source;
 use crate::model::job::TableName;
-use crate::model::statement::{self, Trials};
+use crate::model::statement::{self, Trials, qualified};
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::spi::{self, Plan, Targets};
 use crate::pg::subtx::subtx;
@@ -20,6 +20,8 @@ use std::rc::Rc;
 /// Prepared once per session.
 pub struct Statement {
     plans: Vec<Plan>,
+    /// Where they write to.
+    targets: Vec<String>,
     /// What tells where a message fails, and made of it when the first one does.
     trials: Vec<Trials>,
     parts: OnceCell<Vec<Parts>>,
@@ -34,21 +36,24 @@ impl Statement {
         let table = Table::load(relation(tx, &job.spec.source, "foreign table")?);
         source::check_wrapper(&table)?;
         let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-        let mut statements = vec![];
-        let mut trials = vec![];
+        let (mut statements, mut trials, mut targets) = (vec![], vec![], vec![]);
         for output in &job.spec.outputs {
             let target = relation_columns(relation(tx, &output.target, "table")?);
             statements.push(statement::insert_statement(&job.spec, output, &source, &target)?);
             trials.push(statement::trials(&job.spec, output, &source, &target)?);
+            targets.push(qualified(&output.target));
         }
         let (plans, mut decoding) = Decoding::prepare(tx, &table, job.owner, &statements)?;
         // For gpss.errors, whatever the mapping wants.
         decoding.needs.headers = true;
         let (parts, decoding) = (OnceCell::new(), Rc::new(decoding));
-        Ok((Statement { plans, trials, parts, decoding }, table))
+        Ok((Statement { plans, targets, trials, parts, decoding }, table))
     }
 
     /// Runs over a batch, table after table; the number of rows written.
+    ///
+    /// # Errors
+    /// 55000: a statement has written rows that its scans have not read.
     ///
     /// Raises: what a statement raises; `progress` then tells how far its scan came.
     pub fn run(&self, tx: &Tx, batch: &Rc<Batch>, progress: &Rc<Progress>) -> Result<u64> {
@@ -106,7 +111,7 @@ impl Statement {
     }
 
     fn run_part(&self, tx: &Tx, part: &Plan, batch: &Rc<Batch>) -> Result<u64> {
-        self.with_batch(batch, &Rc::default(), || part.execute(tx, &[]))
+        self.with_batch(batch, &Rc::default(), part, || part.execute(tx, &[]))
     }
 
     /// The statements' parts; none when they cannot be prepared.
@@ -141,7 +146,12 @@ impl Statement {
         for (number, plan) in self.plans.iter().enumerate() {
             progress.begin();
             progress.statement.set(number);
-            written += self.with_batch(batch, progress, || run(plan))?;
+            let rows = self.with_batch(batch, progress, plan, || run(plan))?;
+            if rows > 0 && !progress.asked.get() {
+                let target = self.targets.get(number).map_or("its target", String::as_str);
+                return Err(unread(target, &self.decoding.source, rows));
+            }
+            written += rows;
         }
         Ok(written)
     }
@@ -150,20 +160,40 @@ impl Statement {
         &self,
         batch: &Rc<Batch>,
         progress: &Rc<Progress>,
+        plan: &Plan,
         run: impl FnOnce() -> R,
     ) -> R {
         let running = Running {
             decoding: Rc::clone(&self.decoding),
             batch: Rc::clone(batch),
             progress: Rc::clone(progress),
+            statement: plan.id(),
         };
         session::with_batch(running, run)
     }
 }
 
+/// Rows that are not the batch's would come again with each batch.
+fn unread(target: &str, source: &TableName, rows: u64) -> Error {
+    let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+    Error::new(
+        SqlState::NOT_IN_PREREQUISITE_STATE,
+        format!("the statement into {target} has written {rows} without reading the batch"),
+    )
+    .detail(format!(
+        "Its rows are not those of foreign table {} in this session. The batch was rolled back.",
+        qualified(source)
+    ))
+    .hint(
+        "Look for another relation that has taken the foreign table's name, and for an extension that \
+         executes statements in other sessions: Citus does when the foreign table is in its metadata, \
+         until undistribute_table takes it out.",
+    )
+}
+
 /// The OID of a table by its stored name.
 fn relation(tx: &Tx, name: &TableName, kind: &str) -> Result<Oid> {
-    let qualified = statement::qualified(name);
+    let qualified = qualified(name);
     let sql = "SELECT pg_catalog.to_regclass($1)::oid";
     let found =
         spi::select(tx, sql, &[qualified.as_str().into()], |row| row.get::<Option<Oid>>(1))?;

@@ -100,7 +100,35 @@ pub struct Plan {
     sql: String,
 }
 
+/// A statement being executed, by the place of its text, which PostgreSQL hands on to all scans of the
+/// statement: those of what functions execute meanwhile have another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatementId(usize);
+
+impl StatementId {
+    /// From a query's `sourceText`; None for one that was made without a text, as extensions do that
+    /// divide a statement.
+    ///
+    /// # Safety
+    /// NULL or a zero-terminated text.
+    pub(super) unsafe fn of(text: *const c_char) -> Option<StatementId> {
+        // SAFETY: by contract.
+        let has_text = !text.is_null() && unsafe { *text } != 0;
+        has_text.then_some(StatementId(text as usize))
+    }
+}
+
 impl Plan {
+    /// What its executions are known by.
+    pub fn id(&self) -> Option<StatementId> {
+        // SAFETY: spi.h, plancache.c: a kept plan has its sources, which live as long as it does.
+        unsafe {
+            let sources = pg_sys::SPI_plan_get_plan_sources(self.plan);
+            let sources = pgrx::PgList::<pg_sys::CachedPlanSource>::from_pg(sources);
+            sources.get_ptr(0).and_then(|source| StatementId::of((*source).query_string))
+        }
+    }
+
     /// Raises: the statement's errors, as far as parsing finds them.
     pub fn prepare(tx: &Tx, sql: &str, types: &[Type]) -> Result<Plan> {
         connected(tx, || {

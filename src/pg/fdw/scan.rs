@@ -8,6 +8,7 @@ use crate::error::{Class, Error, Result};
 use crate::model::rows::{Rows, Span};
 use crate::pg::datum::{ColumnType, Inputs};
 use crate::pg::{caught, compat, datum, mcx, slot};
+use crate::pg::spi::StatementId;
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 use std::ffi::{CStr, CString};
@@ -40,6 +41,8 @@ pub struct ScanRequest {
     /// The role whose user mapping applies (the view's owner behind a view).
     pub user: pg_sys::Oid,
     /// EXPLAIN without ANALYZE: nothing will be read.
+    /// The statement that the scan is part of, if it has a text.
+    pub statement: Option<StatementId>,
     pub explain_only: bool,
 }
 
@@ -166,6 +169,7 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
     // SAFETY: fdw_state is the State of begin_foreign_scan; the slot's arrays have natts entries
     // (execTuples.c) and are overwritten as ExecStoreVirtualTuple's contract wants.
     unsafe {
+            statement: StatementId::of((*(*node).ss.ps.state).es_sourceText),
         let state = &mut *(*node).fdw_state.cast::<State<S>>();
         let slot = (*node).ss.ss_ScanTupleSlot;
         slot::clear(slot);
