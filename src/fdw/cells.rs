@@ -370,7 +370,7 @@ impl Field {
             }
             Fill::Text => out.set_json_calls(i, document, &self.calls),
             _ => {
-                let text = out.json_calls_text(document, &self.calls)?;
+                let text = out.json_calls_text(i, document, &self.calls)?;
                 self.set_input(i, text.as_deref(), out)
             }
         }

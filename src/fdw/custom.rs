@@ -1,7 +1,6 @@
 //! Format custom: the rows of a message are those that an SQL function returns for its bytes.
 //!
-//! The function runs as the owner of the foreign table, whoever reads it: selecting from a table is
-//! not consent to run its owner's code with one's own rights.
+//! The function runs as the owner of the foreign table, whoever reads it (`OwnersCode`).
 
 use super::columns::{ColumnSource, Layout};
 use crate::error::{Error, Result, SqlState};
@@ -9,13 +8,11 @@ use crate::model::content::{Content, Format};
 use crate::model::fragment::function_name;
 use crate::model::rows::Side;
 use crate::model::statement::{quote_ident, quote_literal};
-use crate::pg::acl::{self, AsUser};
+use crate::pg::acl::OwnersCode;
 use crate::pg::caught::caught;
 use crate::pg::fdw::{RowWriter, Table, type_name};
 use crate::pg::spi::{self, Arg, Plan, Type};
 use crate::pg::tx::Tx;
-use pgrx::pg_sys::Oid;
-use std::ffi::CString;
 
 /// Rows that a function may return for one message.
 const MAX_ROWS: usize = 1_000_000;
@@ -23,32 +20,9 @@ const MAX_ROWS: usize = 1_000_000;
 /// A column of the scan's rows and its place among those that the function returns.
 pub type Place = (usize, usize);
 
-/// Whose code the function is, and where his names are looked up when somebody else reads the table:
-/// a reader's search path could put functions of the reader's in the place of the owner's.
-#[derive(Clone)]
-struct Identity {
-    owner: Oid,
-    path: CString,
-}
-
-impl Identity {
-    fn of(table: &Table) -> Identity {
-        let path = format!("pg_catalog, {}, pg_temp", quote_ident(&table.schema));
-        Identity { owner: table.owner, path: CString::new(path).unwrap_or_default() }
-    }
-
-    fn assume(&self) -> AsUser {
-        if acl::current_user() == self.owner {
-            AsUser::restricted(self.owner)
-        } else {
-            AsUser::restricted_with_path(self.owner, &self.path)
-        }
-    }
-}
-
 /// The function of one side of a table's messages.
 pub struct RowFunction {
-    identity: Identity,
+    code: OwnersCode,
     sql: String,
     /// Prepared when the first message comes.
     plan: Option<Plan>,
@@ -84,8 +58,8 @@ impl RowFunction {
             .collect();
         let names: Vec<String> = columns.iter().map(|(name, _)| quote_ident(name)).collect();
         // As the owner, who may use a schema that the reader may not.
-        let identity = Identity::of(table);
-        let _owner = identity.assume();
+        let code = OwnersCode::of(table.owner, &table.schema);
+        let _owner = code.assume();
         let (returns, argument) = signature(&tx, content)?;
         let call = call(content, &argument)?;
         let alias = match returns {
@@ -96,7 +70,7 @@ impl RowFunction {
         let selected =
             if names.is_empty() { String::new() } else { format!("t.{}", names.join(", t.")) };
         Ok(Some(RowFunction {
-            identity: identity.clone(),
+            code: code.clone(),
             sql: format!("SELECT {selected} FROM {call} AS {alias}"),
             plan: None,
             columns: names.len(),
@@ -110,7 +84,7 @@ impl RowFunction {
     pub fn rows(&mut self, payload: Option<&[u8]>) -> Result<TextRows> {
         let Some(payload) = payload else { return Ok(vec![vec![None; self.columns]]) };
         let tx = Tx::current();
-        let _owner = self.identity.assume();
+        let _owner = self.code.assume();
         let plan = match &mut self.plan {
             Some(plan) => plan,
             plan => plan.insert(Plan::prepare(&tx, &self.sql, &[Type::Bytea])?),

@@ -308,5 +308,5 @@ fn unparsable(rows: &Rows, reason: Span) -> Error {
 }
 
 fn place(topic: &str, row: &Row) -> String {
-    format!("Message at topic \"{topic}\", partition {}, offset {}.", row.partition, row.offset)
+    format!("Message at topic \"{topic}\", partition {}, offset {}", row.partition, row.offset)
 }

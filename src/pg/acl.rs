@@ -6,6 +6,7 @@ use std::ptr;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::error::{Error, SqlState};
+use crate::model::statement::quote_ident;
 use crate::pg::caught::raise;
 use crate::pg::{compat, datum};
 
@@ -144,6 +145,41 @@ fn extension_name_key(name: &CStr) -> pg_sys::ScanKeyData {
 /// Has the current user the rights of this extension's owner?
 pub fn owns_extension() -> bool {
     extension(EXTENSION).is_some_and(|extension| has_privs_of(current_user(), extension.owner))
+}
+
+/// Code that a table's owner has put into it, such as a function or a domain's CHECK, and that runs when
+/// somebody reads the table.
+///
+/// It runs as the owner, whoever reads: selecting from a table is not consent to run its owner's code with
+/// one's own rights.
+#[derive(Clone)]
+pub struct OwnersCode {
+    owner: Oid,
+    /// Where names are looked up when somebody else reads: a search path of the reader's could put
+    /// functions of the reader's in the place of the owner's.
+    path: CString,
+}
+
+impl OwnersCode {
+    /// That of a table's owner, with the table's schema.
+    pub fn of(owner: Oid, schema: &str) -> OwnersCode {
+        let path = format!("pg_catalog, {}, pg_temp", quote_ident(schema));
+        OwnersCode { owner, path: CString::new(path).unwrap_or_default() }
+    }
+
+    /// Is the owner acting?
+    pub fn is_own(&self) -> bool {
+        current_user() == self.owner
+    }
+
+    /// Acts as the owner, with restrictions.
+    pub fn assume(&self) -> AsUser {
+        if self.is_own() {
+            AsUser::restricted(self.owner)
+        } else {
+            AsUser::restricted_with_path(self.owner, &self.path)
+        }
+    }
 }
 
 /// Acting as another role until dropped; ends with the transaction at the latest.

@@ -1,4 +1,7 @@
 //! Text into datums: plain varlena, and through a column's input function as COPY does.
+//!
+//! The input of a type of the user's runs code: a domain's CHECK, also that of a composite type's column or
+//! an array's element, calls any function. In the columns of a foreign table it is the owner's.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -7,6 +10,7 @@ use pgrx::pg_sys::{self, Datum};
 use pgrx::varlena::set_varsize_4b;
 
 use crate::error::{Error, Result, SqlState};
+use crate::pg::acl::OwnersCode;
 use crate::pg::caught::caught;
 use crate::pg::mcx::Mcx;
 
@@ -161,9 +165,18 @@ pub struct ColumnType {
     pub typmod: i32,
 }
 
+impl ColumnType {
+    /// Did CREATE TYPE, CREATE DOMAIN or CREATE EXTENSION make it? (The array of a type is one too.)
+    fn is_users(&self) -> bool {
+        self.oid.to_u32() >= pg_sys::FirstNormalObjectId
+    }
+}
+
 /// The input functions of a row's columns, each looked up at its first use.
 pub struct Inputs {
     columns: Vec<(ColumnType, Option<Input>)>,
+    // Whose code the types are that are not PostgreSQL's own; None: the caller's.
+    code: Option<OwnersCode>,
     // The NUL-terminated copy that input functions want; kept to be reused.
     buffer: Vec<u8>,
     // fn_mcxt: what functions cache in fn_extra. Ends after them, being declared after them.
@@ -179,10 +192,10 @@ struct Input {
 
 impl Inputs {
     /// Raises: 53200.
-    pub fn new(columns: &[ColumnType]) -> Inputs {
+    pub fn new(columns: &[ColumnType], code: Option<OwnersCode>) -> Inputs {
         let context = Mcx::new(c"gpss input functions");
         let columns = columns.iter().map(|column| (*column, None)).collect();
-        Inputs { columns, buffer: Vec::new(), context }
+        Inputs { columns, code, buffer: Vec::new(), context }
     }
 
     /// The datum that `value` has in column `index` (from 0), in the current memory context; an
@@ -192,7 +205,7 @@ impl Inputs {
     /// encoding lacks; what the type says of the value. Raises: 42883 for a type without input
     /// function.
     pub fn call(&mut self, index: usize, value: Option<&[u8]>) -> Result<Option<Datum>> {
-        let Inputs { columns, buffer, context } = self;
+        let Inputs { columns, code, buffer, context } = self;
         let Some((column, input)) = columns.get_mut(index) else {
             return Err(Error::new(SqlState::INTERNAL, format!("there is no column {index}")));
         };
@@ -207,6 +220,8 @@ impl Inputs {
                 buffer.as_mut_ptr().cast::<c_char>()
             }
         };
+        let others = code.as_ref().filter(|code| column.is_users() && !code.is_own());
+        let _owner = others.map(OwnersCode::assume);
         // SAFETY: fmgr.c: the string is NUL-terminated and outlives the call, null stands for NULL;
         // the FmgrInfo was filled by fmgr_info_cxt.
         let mut call =

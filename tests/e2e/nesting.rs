@@ -1,5 +1,5 @@
-//! Code of the user's that runs while a batch is loaded or a topic is read: functions, triggers and rules,
-//! and what they see.
+//! Code of the user's that runs while a batch is loaded or a topic is read: functions, triggers, rules and
+//! domains, and what they see.
 
 use super::support::{Scene, eventually};
 
@@ -99,4 +99,64 @@ fn a_statement_that_does_not_read_its_batch_may_not_write() {
     );
     scene.run("none");
     assert_eq!(scene.db.sql("SELECT n FROM target ORDER BY n"), "1\n2\n3");
+}
+
+#[test]
+fn a_domain_of_a_foreign_table_is_checked_as_its_owner() {
+    let scene = Scene::new(1);
+    scene.server();
+    let (owner, reader) = (format!("{}_owner", scene.db.name), format!("{}_reader", scene.db.name));
+    scene.topic.send_lines(0, "{\"n\": 1, \"pair\": \"(2,x)\", \"list\": [3], \"plain\": 4}\n");
+    scene.db.sql(&format!(
+        "CREATE ROLE {owner}; CREATE ROLE {reader} LOGIN;
+         GRANT USAGE ON FOREIGN SERVER kafka TO {owner}, {reader};
+         CREATE SCHEMA theirs AUTHORIZATION {owner}; CREATE SCHEMA mine AUTHORIZATION {reader};
+         SET ROLE {owner}; SET search_path = theirs;
+         CREATE FUNCTION helper() RETURNS text LANGUAGE sql AS 'SELECT current_user::text';
+         CREATE FUNCTION told(v int) RETURNS bool LANGUAGE plpgsql AS $$
+         BEGIN
+             RAISE NOTICE '% as %', v, helper();
+             BEGIN
+                 CREATE TEMP TABLE trap ();
+                 RAISE NOTICE 'not restricted';
+             EXCEPTION WHEN insufficient_privilege THEN NULL;
+             END;
+             RETURN v <> 13;
+         END $$;
+         CREATE DOMAIN number AS int CHECK (told(VALUE));
+         CREATE TYPE pair AS (n number, s text);
+         CREATE FOREIGN TABLE seen (n number, pair pair, list number[], plain int,
+             doc json OPTIONS (source 'value')) SERVER public_kafka OPTIONS (topic '{topic}', format 'json');
+         GRANT USAGE ON SCHEMA theirs TO PUBLIC; GRANT SELECT ON seen TO PUBLIC;
+         SET ROLE {reader}; SET search_path = mine;
+         CREATE FUNCTION helper() RETURNS text LANGUAGE sql AS $$ SELECT 'mine as ' || current_user $$",
+        topic = scene.topic.name,
+    ).replace("public_kafka", "kafka"));
+    let as_owner = [1, 2, 3].map(|n| format!("{n} as {owner}"));
+    for role in [&reader, &"postgres".to_owned()] {
+        let told = scene.db.notices(&format!(
+            "SET ROLE {role}; SET search_path = mine, theirs; SELECT n, pair, list, plain FROM theirs.seen"
+        ));
+        for line in &as_owner {
+            assert!(told.contains(line.as_str()), "{role}: {told}");
+        }
+        assert!(!told.contains("not restricted") && !told.contains("mine"), "{role}: {told}");
+    }
+    // The settings of the session are as they were, also after a failure.
+    scene.topic.send_lines(0, "{\"n\": 13}\n");
+    let script = format!(
+        "SET ROLE {reader}; SET search_path = mine, pg_catalog;
+         DO $$ BEGIN PERFORM n FROM theirs.seen; EXCEPTION WHEN check_violation THEN NULL; END $$;
+         SELECT current_user, current_setting('search_path'), helper()"
+    );
+    assert_eq!(scene.db.sql(&script), format!("{reader}|mine, pg_catalog|mine as {reader}"));
+    // Its owner reads it as himself, with his own search path; a plain column runs nothing.
+    let told = scene.db.notices(&format!(
+        "SET ROLE {owner}; SET search_path = theirs; SELECT pair FROM seen LIMIT 1"
+    ));
+    assert!(told.contains(&as_owner[1]), "{told}");
+    let told =
+        scene.db.notices("SET search_path = theirs; SELECT plain, doc->>'n' FROM theirs.seen");
+    assert_eq!(told, "");
+    scene.db.sql(&format!("DROP OWNED BY {owner}, {reader}; DROP ROLE {owner}, {reader}"));
 }

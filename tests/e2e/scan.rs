@@ -549,20 +549,27 @@ fn many_scans_in_a_session_leave_no_thread_no_file_and_no_memory_behind() {
 }
 
 #[test]
-fn an_error_of_a_conversion_tells_the_message() {
+fn an_error_of_a_conversion_tells_the_message_and_the_column() {
     let scene = Scene::new(1);
     scene.server();
     scene.table("source", "doc json OPTIONS (source 'value'), n int", "format 'json'");
     scene.topic.send_lines(0, "{\"n\": 1}\n{\"n\": \"x\"}\n");
-    for query in
-        ["SELECT n FROM source", "SELECT (doc->>'n')::int FROM source WHERE doc IS NOT NULL"]
-    {
+    for (query, column) in [
+        ("SELECT n FROM source", "column \"n\""),
+        ("SELECT doc, n FROM source WHERE doc->>'n' <> ''", "column \"n\""),
+        ("SELECT (doc->>'n')::int FROM source WHERE doc IS NOT NULL", "column \"doc\"->>'n'"),
+    ] {
         let error = scene.db.error(query);
         assert!(error.contains("invalid input syntax for type integer: \"x\""), "{error}");
-        let place = format!("Message at topic \"{}\", partition 0, offset 1.", scene.topic.name);
+        let topic = &scene.topic.name;
+        let place = format!("Message at topic \"{topic}\", partition 0, offset 1, {column}.");
         assert!(error.contains(&place), "{error}");
     }
     // And nothing else does.
     let error = scene.db.error("SELECT count(*) FROM source; SELECT 1/0");
     assert!(!error.contains("Message at"), "{error}");
+    // A message that does not parse is no column's fault.
+    scene.topic.send_lines(0, "{\n");
+    let error = scene.db.error("SELECT doc FROM source");
+    assert!(error.contains("partition 0, offset 2."), "{error}");
 }

@@ -193,7 +193,7 @@ fn a_field_that_postgresql_refuses_is_refused_with_its_words() {
              GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
              -- The scan says which message it is, too.
              RETURN regexp_replace(concat_ws(' / ', SQLSTATE, message, detail, hint),
-                 '( /)? Message at topic \"[^\"]*\", partition [0-9]+, offset [0-9]+[.]', '');
+                 '( /)? Message at topic \"[^\"]*\", partition [0-9]+, offset [0-9]+(, column .*)?[.]', '');
          END $$;
          CREATE TABLE local AS SELECT pos, raw FROM source;\n",
     );

@@ -4,7 +4,7 @@
 use super::scan::{Columns, RowWriter};
 use super::table::{Column, is_array};
 use crate::error::{Error, Result, SqlState};
-use crate::pg::{compat, datum, mcx, slot};
+use crate::pg::{compat, mcx, slot};
 use pgrx::pg_sys;
 
 /// What makes rows for the calls of such a function at one place of a query.
@@ -129,7 +129,7 @@ unsafe fn fill(
     unsafe {
         let natts = (*descriptor).natts as usize;
         let types = (0..natts).map(|i| compat::attribute_type(descriptor, i)).collect();
-        let mut columns = Columns::new(types, datum::server_is_utf8());
+        let mut columns = Columns::new(types, None);
         let slot = pg_sys::MakeSingleTupleTableSlot(descriptor, &pg_sys::TTSOpsVirtual);
         // A child, not a value of ours: an ERROR leaves it current until PostgreSQL cleans up.
         let row_context = mcx::create(pg_sys::CurrentMemoryContext, c"gpss row");

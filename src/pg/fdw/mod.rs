@@ -86,7 +86,7 @@ pub trait ForeignSource: Sized + 'static {
     /// Are errors of a row's data to be told with its place?
     fn tells_place(&self) -> bool;
 
-    /// The message that the row is made of, as a sentence.
+    /// The message that the row is made of, as the beginning of a sentence.
     fn place(&self) -> Option<String>;
 
     /// The same rows again; with `new_bounds`, whatever the bounds now say.

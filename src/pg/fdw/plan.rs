@@ -5,10 +5,12 @@
 //! in that list too, because a node above the scan may ask for the whole column.
 
 use super::{ForeignSource, RangeOp, Table};
+use crate::model::statement::quote_literal;
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
+use std::fmt;
 
 /// One operator application in a chain over a json column, innermost first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,18 @@ pub enum JsonCall {
     Path(Vec<String>),
     /// `#>> '{a,b}'`: json_extract_path_text
     PathText(Vec<String>),
+}
+
+impl fmt::Display for JsonCall {
+    /// As SQL has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JsonCall::Field(key) => write!(f, "->{}", quote_literal(key)),
+            JsonCall::FieldText(key) => write!(f, "->>{}", quote_literal(key)),
+            JsonCall::Path(path) => write!(f, "#>'{{{}}}'", path.join(",")),
+            JsonCall::PathText(path) => write!(f, "#>>'{{{}}}'", path.join(",")),
+        }
+    }
 }
 
 /// What a column of the scan's own row type is.
@@ -164,6 +178,11 @@ pub(super) unsafe extern "C-unwind" fn get_foreign_plan<S: ForeignSource>(
         let bounded: Vec<i16> =
             table.columns.iter().filter(|c| S::bounds(c)).map(|c| c.attnum).collect();
         let mut exprs = PgList::<pg_sys::Node>::new();
+        let outer = match (*best_path).path.param_info {
+            info if info.is_null() => std::ptr::null_mut(),
+            info => (*info).ppi_req_outer,
+        };
+        let known = |value| known_to_scan(root, value, outer);
         for clause in PgList::<pg_sys::Node>::from_pg(clauses).iter_ptr() {
             if let Some((range, value)) = range_clause(clause, scan_relid as i32, &bounded, &known)
             {
@@ -180,11 +199,6 @@ pub(super) unsafe extern "C-unwind" fn get_foreign_plan<S: ForeignSource>(
 
         pg_sys::make_foreignscan(
             tlist,
-        let outer = match (*best_path).path.param_info {
-            info if info.is_null() => std::ptr::null_mut(),
-            info => (*info).ppi_req_outer,
-        };
-        let known = |value| known_to_scan(root, value, outer);
             clauses,
             scan_relid,
             exprs.into_pg(),
@@ -589,6 +603,7 @@ unsafe fn range_clause(
     clause: *mut pg_sys::Node,
     scan_relid: i32,
     attnums: &[i16],
+    known: &dyn Fn(*mut pg_sys::Node) -> Option<Known>,
 ) -> Option<(RangeClause, *mut pg_sys::Node)> {
     // SAFETY: the tag decides which structure the node is; deparse_expression's text is palloc'd.
     unsafe {
@@ -603,7 +618,6 @@ unsafe fn range_clause(
                     return None;
                 }
                 ((*op).opno, (*op).args, true)
-    known: &dyn Fn(*mut pg_sys::Node) -> Option<Known>,
             }
             _ => return None,
         };

@@ -6,9 +6,10 @@ use super::table::{Column, Table};
 use super::{ForeignSource, RangeOp};
 use crate::error::{Class, Error, Result};
 use crate::model::rows::{Rows, Span};
+use crate::pg::acl::OwnersCode;
 use crate::pg::datum::{ColumnType, Inputs};
-use crate::pg::{caught, compat, datum, mcx, slot};
 use crate::pg::spi::StatementId;
+use crate::pg::{caught, compat, datum, mcx, slot};
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 use std::ffi::{CStr, CString};
@@ -40,9 +41,9 @@ pub struct ScanRequest {
     pub range_texts: Vec<(String, RangeOp, String)>,
     /// The role whose user mapping applies (the view's owner behind a view).
     pub user: pg_sys::Oid,
-    /// EXPLAIN without ANALYZE: nothing will be read.
     /// The statement that the scan is part of, if it has a text.
     pub statement: Option<StatementId>,
+    /// EXPLAIN without ANALYZE: nothing will be read.
     pub explain_only: bool,
 }
 
@@ -62,10 +63,26 @@ impl Bound {
     }
 }
 
+impl Output {
+    /// As a user may read it.
+    fn name(&self) -> String {
+        match self {
+            Output::Column(column) => format!("column \"{}\"", column.name),
+            Output::Json { column, calls, .. } => {
+                let calls: String = calls.iter().map(ToString::to_string).collect();
+                format!("column \"{}\"{calls}", column.name)
+            }
+            Output::Dropped => String::new(),
+        }
+    }
+}
+
 struct State<S> {
     /// None once the scan has ended, so that it does not keep its connection.
     source: Option<S>,
     tells_place: bool,
+    /// The outputs as errors call them.
+    names: Vec<String>,
     ranges: Vec<RangeClause>,
     range_exprs: *mut pg_sys::List,
     bounds: Option<Vec<Bound>>,
@@ -83,11 +100,23 @@ pub(super) struct Columns {
     utf8: bool,
     /// Columns of the current row that are set when the conditions have let it pass.
     late: Vec<(usize, Late)>,
+    /// Whose code the columns' types are, which its reader need not trust.
+    code: Option<OwnersCode>,
+    /// The column whose value is being made, and stays it when that fails.
+    making: Option<usize>,
 }
 
 impl Columns {
-    pub(super) fn new(types: Vec<ColumnType>, utf8: bool) -> Columns {
-        Columns { inputs: None, types, held: Arc::new(Rows::default()), utf8, late: vec![] }
+    pub(super) fn new(types: Vec<ColumnType>, code: Option<OwnersCode>) -> Columns {
+        Columns {
+            inputs: None,
+            types,
+            held: Arc::new(Rows::default()),
+            utf8: datum::server_is_utf8(),
+            late: vec![],
+            code,
+            making: None,
+        }
     }
 }
 
@@ -140,10 +169,12 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
             used,
             can_wait,
             user: compat::check_as_user(node),
+            statement: StatementId::of((*(*node).ss.ps.state).es_sourceText),
             explain_only: eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 != 0,
             table,
         };
         let source = S::open(&request).unwrap_or_else(|e| caught::raise(e));
+        let code = OwnersCode::of(request.table.owner, &request.table.schema);
         let range_exprs = pg_sys::ExecInitExprList((*plan).fdw_exprs, node.cast());
         let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
         let types: Vec<_> = (0..(*descriptor).natts as usize)
@@ -151,11 +182,12 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
             .collect();
         let state = State {
             tells_place: source.tells_place(),
+            names: request.outputs.iter().map(Output::name).collect(),
             source: Some(source),
             ranges: private.ranges,
             range_exprs,
             bounds: None,
-            columns: Columns::new(types, datum::server_is_utf8()),
+            columns: Columns::new(types, Some(code)),
         };
         // ExecInitNode runs in the query's context (es_query_cxt).
         (*node).fdw_state = mcx::attach(state).as_ptr().cast();
@@ -169,11 +201,11 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
     // SAFETY: fdw_state is the State of begin_foreign_scan; the slot's arrays have natts entries
     // (execTuples.c) and are overwritten as ExecStoreVirtualTuple's contract wants.
     unsafe {
-            statement: StatementId::of((*(*node).ss.ps.state).es_sourceText),
         let state = &mut *(*node).fdw_state.cast::<State<S>>();
         let slot = (*node).ss.ss_ScanTupleSlot;
         slot::clear(slot);
         state.columns.late.clear();
+        state.columns.making = None;
         if state.bounds.is_none() {
             let bounds = evaluate(&state.ranges, state.range_exprs, (*node).ss.ps.ps_ExprContext);
             state.bounds = Some(bounds);
@@ -197,7 +229,10 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
         };
         // pgrx drops the CONTEXT of errors, hence the DETAIL.
         let filled = match state.tells_place {
-            true => caught::caught(fill).map_err(|error| in_place(error, source.place())),
+            true => caught::caught(fill).map_err(|error| {
+                let column = state.columns.making.and_then(|index| state.names.get(index));
+                in_place(error, source.place(), column)
+            }),
             false => fill(),
         };
         filled.unwrap_or_else(|e| caught::raise(e));
@@ -205,10 +240,14 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
     }
 }
 
-fn in_place(mut error: Error, place: Option<String>) -> Error {
+fn in_place(mut error: Error, place: Option<String>, column: Option<&String>) -> Error {
     if error.class() == Class::Data
         && let Some(place) = place
     {
+        let place = match column {
+            Some(column) => format!("{place}, {column}."),
+            None => format!("{place}."),
+        };
         error.detail = Some(match error.detail {
             Some(detail) if detail != place => format!("{detail} {place}"),
             _ => place,
@@ -399,6 +438,14 @@ impl<'a> RowWriter<'a> {
         self.columns.types.get(index).map_or(pg_sys::InvalidOid, |t| t.oid)
     }
 
+    /// Makes a column's value by what may fail, and raise.
+    fn make<T>(&mut self, index: usize, value: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.columns.making = Some(index);
+        let value = value(self)?;
+        self.columns.making = None;
+        Ok(value)
+    }
+
     fn set(&mut self, index: usize, datum: pg_sys::Datum) {
         if let (Some(value), Some(null)) = (self.values.get_mut(index), self.nulls.get_mut(index)) {
             *value = datum;
@@ -436,8 +483,10 @@ impl<'a> RowWriter<'a> {
     pub fn set_text(&mut self, index: usize, span: Span) -> Result<()> {
         if self.columns.utf8 {
             self.set_bytes(index, span);
-        } else if let Some(bytes) = self.columns.held.bytes_of(span) {
-            let datum = datum::text_from_bytes(bytes)?;
+        } else if self.columns.held.bytes_of(span).is_some() {
+            let held = Arc::clone(&self.columns.held);
+            let bytes = held.bytes_of(span).unwrap_or_default();
+            let datum = self.make(index, |_| datum::text_from_bytes(bytes))?;
             self.set(index, datum);
         }
         Ok(())
@@ -445,9 +494,12 @@ impl<'a> RowWriter<'a> {
 
     /// Any type through its input function, with the column's type modifier, as COPY does.
     pub fn set_input(&mut self, index: usize, text: &[u8]) -> Result<()> {
-        let Columns { inputs, types, .. } = &mut *self.columns;
-        let inputs = inputs.get_or_insert_with(|| Inputs::new(types));
-        if let Some(datum) = inputs.call(index, Some(text))? {
+        let datum = self.make(index, |row| {
+            let Columns { inputs, types, code, .. } = &mut *row.columns;
+            let inputs = inputs.get_or_insert_with(|| Inputs::new(types, code.clone()));
+            inputs.call(index, Some(text))
+        })?;
+        if let Some(datum) = datum {
             self.set(index, datum);
         }
         Ok(())
@@ -483,7 +535,7 @@ impl<'a> RowWriter<'a> {
                     self.set_json_calls(index, document, &calls)?;
                 }
                 Late::Calls { document, calls, convert: true } => {
-                    if let Some(text) = self.json_calls_text(document, &calls)? {
+                    if let Some(text) = self.json_calls_text(index, document, &calls)? {
                         self.set_input(index, &text)?;
                     }
                 }
@@ -500,15 +552,20 @@ impl<'a> RowWriter<'a> {
         document: Span,
         calls: &[JsonCall],
     ) -> Result<()> {
-        if let Some(datum) = self.json_calls(document, calls)? {
+        if let Some(datum) = self.make(index, |row| row.json_calls(document, calls))? {
             self.set(index, datum);
         }
         Ok(())
     }
 
     /// The same as bytes; None for SQL NULL.
-    pub fn json_calls_text(&self, document: Span, calls: &[JsonCall]) -> Result<Option<Vec<u8>>> {
-        let datum = self.json_calls(document, calls)?;
+    pub fn json_calls_text(
+        &mut self,
+        index: usize,
+        document: Span,
+        calls: &[JsonCall],
+    ) -> Result<Option<Vec<u8>>> {
+        let datum = self.make(index, |row| row.json_calls(document, calls))?;
         // SAFETY: the functions return text or json, which have the same representation.
         let bytes = datum.and_then(|datum| unsafe { <&[u8]>::from_datum(datum, false) });
         Ok(bytes.map(<[u8]>::to_vec))
