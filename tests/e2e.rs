@@ -18,6 +18,7 @@ mod e2e {
     mod life;
     mod lifecycle;
     mod loads;
+    mod memory;
     mod nesting;
     mod offsets;
     mod real_example;

@@ -14,6 +14,7 @@ use pgrx::pg_sys::{self, PgTryBuilder};
 
 use crate::error::{Error, Result, SqlState, Subject};
 use crate::pg::activity::c_string;
+use crate::pg::mcx::Lasting;
 
 /// What pgrx does not hand on of the last report.
 ///
@@ -33,10 +34,16 @@ thread_local! {
     static NOTED: RefCell<Noted> = RefCell::default();
 }
 
+/// Where a report is copied to and read: emptied each time, because FreeErrorData leaves some of the
+/// texts that CopyErrorData has copied (elog.c: names of files and functions, and the message's id).
+static REPORT: Lasting = Lasting::new(c"gpss report");
+
 /// Runs `f`; a PostgreSQL ERROR or a Rust panic inside it becomes `Err`. FATAL is not caught.
 ///
 /// The DETAIL is PostgreSQL's own; a panic's is the place it came from. Never a backtrace.
 pub fn caught<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    // Made now: not while an error, of missing memory perhaps, is being reported.
+    REPORT.get();
     with_context(note, || {
         PgTryBuilder::new(AssertUnwindSafe(f)).catch_others(|cause| Err(to_error(cause))).execute()
     })
@@ -60,10 +67,26 @@ pub(super) fn with_context<R>(
     let previous = unsafe { pg_sys::error_context_stack };
     let mut frame =
         pg_sys::ErrorContextCallback { previous, callback: Some(callback), arg: ptr::null_mut() };
+    frame.arg = (&raw mut frame).cast();
     let _taken_off = TakenOff(previous);
     // SAFETY: as above.
     unsafe { pg_sys::error_context_stack = &raw mut frame };
     f()
+}
+
+/// Is this the frame of the innermost `with_context` that has this callback? Each report runs the
+/// callbacks of all frames. For an error context callback only, with its argument.
+fn is_innermost(arg: *mut c_void, callback: unsafe extern "C-unwind" fn(*mut c_void)) -> bool {
+    // SAFETY: elog.c: errfinish goes through this list of live frames while it calls us.
+    unsafe {
+        let mut frame = pg_sys::error_context_stack;
+        while !frame.is_null()
+            && !(*frame).callback.is_some_and(|other| ptr::fn_addr_eq(other, callback))
+        {
+            frame = (*frame).previous;
+        }
+        frame.cast() == arg
+    }
 }
 
 /// Raises: the error, as ERROR with its SQLSTATE, message, DETAIL and HINT.
@@ -138,7 +161,6 @@ unsafe extern "C-unwind" {
     fn geterrcode() -> c_int;
     // Without pgrx's guard too, in the callback: it would take the report that is being made for its own.
     fn CopyErrorData() -> *mut pg_sys::ErrorData;
-    fn FreeErrorData(edata: *mut pg_sys::ErrorData);
 }
 
 /// Text is never a format: it always travels as the argument of this one.
@@ -195,7 +217,10 @@ pub(super) fn sqlstate_being_reported() -> SqlState {
     unpack(unsafe { geterrcode() })
 }
 
-unsafe extern "C-unwind" fn note(_arg: *mut c_void) {
+unsafe extern "C-unwind" fn note(arg: *mut c_void) {
+    if !is_innermost(arg, note) {
+        return;
+    }
     // SAFETY: elog.h: geterrcode may be called in an error context callback, and only there.
     let packed = unsafe { geterrcode() };
     // Integrity constraints (23) and domains' (44) alone name what they are about, and row-level security,
@@ -211,12 +236,13 @@ const REFUSED_BY_POLICY: &str = "new row violates row-level security policy";
 
 /// What the report that is being made is about; for an error context callback only.
 fn subject() -> Option<Subject> {
+    let context = REPORT.get();
     // SAFETY: elog.c: errfinish calls us with its report on the stack, which CopyErrorData copies into
     // the current memory context; that may not be ErrorContext, in which errfinish runs its callbacks.
-    // Its texts are NULL or zero-terminated, and are copied before they are freed.
+    // Its texts are NULL or zero-terminated, and are copied before the context is emptied.
     unsafe {
         let caller = pg_sys::CurrentMemoryContext;
-        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+        pg_sys::CurrentMemoryContext = context;
         let report = CopyErrorData();
         let text = |text: *const c_char| {
             (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
@@ -230,8 +256,8 @@ fn subject() -> Option<Subject> {
             column: text((*report).column_name),
             constraint: text((*report).constraint_name),
         });
-        FreeErrorData(report);
         pg_sys::CurrentMemoryContext = caller;
+        pg_sys::MemoryContextReset(context);
         found
     }
 }

@@ -60,23 +60,39 @@ unsafe extern "C-unwind" fn drop_value<T>(arg: *mut c_void) {
 }
 
 /// Where a worker lives between its transactions.
-static TURN: AtomicPtr<pg_sys::MemoryContextData> = AtomicPtr::new(ptr::null_mut());
+static TURN: Lasting = Lasting::new(c"gpss turn");
 
 /// Empties the worker's per-turn context and makes it the current one: after a transaction
 /// PostgreSQL leaves the process in TopMemoryContext, where every palloc would stay for ever.
 pub(super) fn reset_turn() {
-    let turn = TURN.load(Ordering::Relaxed);
-    // SAFETY: mcxt.c: the context hangs below TopMemoryContext and is never deleted; no
-    // transaction is open, so nobody else points into it.
+    let turn = TURN.get();
+    // SAFETY: mcxt.c: a live context; no transaction is open, so nobody else points into it.
     unsafe {
-        if turn.is_null() {
-            let turn = create(pg_sys::TopMemoryContext, c"gpss turn");
-            TURN.store(turn, Ordering::Relaxed);
-            pg_sys::CurrentMemoryContext = turn;
-        } else {
-            pg_sys::MemoryContextReset(turn);
-            pg_sys::CurrentMemoryContext = turn;
+        pg_sys::MemoryContextReset(turn);
+        pg_sys::CurrentMemoryContext = turn;
+    }
+}
+
+/// A memory context that is made at its first use and lives as long as the process.
+pub(super) struct Lasting {
+    name: &'static CStr,
+    context: AtomicPtr<pg_sys::MemoryContextData>,
+}
+
+impl Lasting {
+    pub(super) const fn new(name: &'static CStr) -> Lasting {
+        Lasting { name, context: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Raises: 53200 when there is no memory for it, at its first use.
+    pub(super) fn get(&self) -> pg_sys::MemoryContext {
+        let mut context = self.context.load(Ordering::Relaxed);
+        if context.is_null() {
+            // SAFETY: mcxt.c: hangs below TopMemoryContext and is never deleted.
+            context = unsafe { create(pg_sys::TopMemoryContext, self.name) };
+            self.context.store(context, Ordering::Relaxed);
         }
+        context
     }
 }
 

@@ -18,7 +18,7 @@ pub use cluster::{Cluster, Database, literal};
 pub use empty_broker::EmptyBroker;
 pub use producer::{Producer, Record, value};
 pub use registry::{Reference, Registry, USER_AND_PASSWORD};
-pub use scene::Scene;
+pub use scene::{JOB, Scene};
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
