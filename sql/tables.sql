@@ -155,7 +155,7 @@ CREATE FUNCTION gpss.fdw_handler() RETURNS fdw_handler
 CREATE FUNCTION gpss.before_drop_extension() RETURNS event_trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gpss_before_drop_extension';
 
--- Formats over one payload. The columns are named by the query: SELECT … FROM gpss.gpfmt_gpss(…) AS t(a int, b text).
+-- Formats over one payload. The columns are named by the query: SELECT ... FROM gpss.gpfmt_gpss(...) AS t(a int, b text).
 CREATE FUNCTION gpss.gpfmt_gpss(payload bytea, options jsonb) RETURNS SETOF record
     LANGUAGE c STRICT STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'gpss_gpfmt_gpss';
 CREATE FUNCTION gpss.gpfmt_protobuf(payload bytea, options jsonb) RETURNS SETOF record

@@ -97,10 +97,14 @@ impl Cluster {
         self.created_database(&[])
     }
 
+    /// The same in an encoding.
+    pub fn empty_database_in(&self, encoding: &str) -> Database {
+        self.created_database(&["--template=template0", "--locale=C", "--encoding", encoding])
+    }
+
     /// A new database in another encoding than UTF-8, with the extension.
     pub fn database_in(&self, encoding: &str) -> Database {
-        let options = ["--template=template0", "--locale=C", "--encoding", encoding];
-        let database = self.created_database(&options);
+        let database = self.empty_database_in(encoding);
         database.sql(&format!("ALTER DATABASE {} SET client_encoding = 'UTF8'", database.name));
         database.sql("CREATE EXTENSION gpss");
         database

@@ -25,6 +25,13 @@ ALTER EXTENSION gpss SET SCHEMA elsewhere;
 SELECT config::regclass FROM pg_extension, unnest(extconfig) AS config
 WHERE extname = 'gpss' ORDER BY config::regclass::text;
 
+-- The script is ASCII, because it is read in the encoding of the database, whichever that is.
+SELECT count(*) > 100 AS is_there, count(*) FILTER (WHERE line ~ '[^\x01-\x7f]') AS not_ascii
+FROM pg_config() AS c, pg_extension AS e,
+    pg_read_binary_file(format('%s/extension/gpss--%s.sql', c.setting, e.extversion)) AS script,
+    regexp_split_to_table(convert_from(script, 'UTF8'), '\n') AS line
+WHERE c.name = 'SHAREDIR' AND e.extname = 'gpss';
+
 -- Every view is documented.
 SELECT c.oid::regclass AS undocumented
 FROM pg_class c
