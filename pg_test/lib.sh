@@ -14,8 +14,6 @@ for variable in "${!PG@}"; do
     [[ $variable == PG_CONFIG ]] || unset "$variable"
 done
 unset variable RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
-# With it pgrx appends a symbolised backtrace to the DETAIL of every ERROR.
-unset RUST_BACKTRACE
 
 say() { printf '%s\n' "$*"; }
 

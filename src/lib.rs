@@ -28,6 +28,7 @@ pgrx::pg_module_magic!();
 /// use in a session or worker.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::backtrace::disable();
     gucs::init();
     worker::launcher::register();
 }

@@ -7,6 +7,7 @@
 pub mod acl;
 pub mod activity;
 pub mod agent;
+pub mod backtrace;
 pub mod bgworker;
 pub mod caught;
 mod compat;

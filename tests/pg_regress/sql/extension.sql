@@ -32,6 +32,12 @@ FROM pg_config() AS c, pg_extension AS e,
     regexp_split_to_table(convert_from(script, 'UTF8'), '\n') AS line
 WHERE c.name = 'SHAREDIR' AND e.extname = 'gpss';
 
+-- No report has a backtrace, although the server's environment asks for them.
+CREATE TEMPORARY TABLE environment (asks text);
+COPY environment FROM PROGRAM 'echo "RUST_BACKTRACE is $RUST_BACKTRACE"';
+TABLE environment;
+SELECT gpss.stop_job('nobody');
+
 -- Every view is documented.
 SELECT c.oid::regclass AS undocumented
 FROM pg_class c
