@@ -12,6 +12,7 @@ mod e2e {
     mod conversions;
     mod encodings;
     mod errors;
+    mod fences;
     mod field;
     mod formats;
     mod jobs;

@@ -227,24 +227,53 @@ pub(super) fn stop(name: &str) -> Result<()> {
 /// transaction then holds, and has ended. Returns whether there was one.
 fn wait_for_workers(tx: &Tx, job: &Job) -> Result<bool> {
     let tag = locks::job(job.id);
-    let mut told = HashSet::new();
+    let mut told = Told::default();
     while !lock::try_lock(tx, tag, Mode::Exclusive) {
-        terminate(lock::holders(tx, tag)?, &mut told);
-        pause();
+        told.stop(workers(lock::holders(tx, tag)?));
     }
-    while told.iter().any(|pid| latch::wake(*pid)) {
-        pause();
-    }
-    Ok(!told.is_empty())
+    told.wait();
+    Ok(told.somebody)
 }
 
-/// The processes that hold one of our locks are ours, or sessions that wait as we do. Each is told
-/// once: a second order would cancel what it does because of the first.
-fn terminate(pids: Vec<i32>, told: &mut HashSet<i32>) {
-    for pid in pids {
-        if told.insert(pid) {
-            bgworker::terminate_worker(pid);
+/// Those of the processes that are background workers: a session holds the lock of a job as well, to the
+/// end of the transaction in which it has stopped it.
+fn workers(mut pids: Vec<i32>) -> Vec<i32> {
+    pids.retain(|pid| bgworker::is_alive(*pid));
+    pids
+}
+
+/// The workers that were told to stop.
+#[derive(Default)]
+struct Told {
+    /// Those that have not ended.
+    pids: HashSet<i32>,
+    /// Whether there was one.
+    somebody: bool,
+}
+
+impl Told {
+    /// Each is told once, since a second order would cancel what it does because of the first; then
+    /// some time passes.
+    fn stop(&mut self, workers: Vec<i32>) {
+        for pid in workers {
+            if self.pids.insert(pid) {
+                self.somebody = true;
+                bgworker::terminate(pid);
+            }
         }
+        self.pause();
+    }
+
+    /// Until all have ended.
+    fn wait(&mut self) {
+        while !self.pids.is_empty() {
+            self.pause();
+        }
+    }
+
+    fn pause(&mut self) {
+        pause();
+        self.pids.retain(|pid| bgworker::is_alive(*pid));
     }
 }
 
@@ -294,21 +323,18 @@ pub fn stop_everything() {
         while !lock::try_lock(&tx, locks::GATE, Mode::Exclusive) {
             pause();
         }
-        let mut told = HashSet::new();
+        let mut told = Told::default();
         loop {
-            let mut pids = lock::holders(&tx, locks::SCHEDULER)?;
+            let mut pids = workers(lock::holders(&tx, locks::SCHEDULER)?);
             if pids.is_empty() {
-                pids = lock::holders_of_class(&tx, locks::JOBS)?;
+                pids = workers(lock::holders_of_class(&tx, locks::JOBS)?);
             }
             if pids.is_empty() {
                 break;
             }
-            terminate(pids, &mut told);
-            pause();
+            told.stop(pids);
         }
-        while told.iter().any(|pid| latch::wake(*pid)) {
-            pause();
-        }
+        told.wait();
         Ok(())
     });
 }

@@ -326,16 +326,19 @@ pub fn my_database() -> Oid {
     unsafe { pg_sys::MyDatabaseId }
 }
 
-/// Tells a background worker of this server to stop (SIGTERM); leaves any other process alone.
-pub fn terminate_worker(pid: i32) {
-    // SAFETY: procarray.c: the entry lies in shared memory for the life of the server; kill(2)
-    // fails for a process that is gone meanwhile, which is as good.
+/// Is there a background worker of this server with that pid?
+pub fn is_alive(pid: i32) -> bool {
+    // SAFETY: procarray.c: the entry lies in shared memory for the life of the server.
     unsafe {
         let proc = pg_sys::BackendPidGetProc(pid);
-        if !proc.is_null() && compat::is_background_worker(proc) {
-            libc::kill(pid, libc::SIGTERM);
-        }
+        !proc.is_null() && compat::is_background_worker(proc)
     }
+}
+
+/// Tells a background worker to stop (SIGTERM).
+pub fn terminate(pid: i32) {
+    // SAFETY: kill(2): fails for a process that is gone, which is as good.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
 }
 
 /// Sets a configuration parameter for this process. Raises: a wrong name or value.
