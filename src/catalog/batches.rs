@@ -46,6 +46,7 @@ const RECORD: &str = "WITH share AS (
         updated_at = pg_catalog.clock_timestamp()
     FROM share AS s
     WHERE o.job_id = $1 AND o.partition = s.partition AND o.next_offset = s.begin_offset
+        AND EXISTS (SELECT FROM gpss.run AS r WHERE r.job_id = $1 AND r.id = $14)
     RETURNING 1
 ), moment AS MATERIALIZED (
     SELECT pg_catalog.clock_timestamp() AS now
@@ -73,20 +74,23 @@ SELECT (SELECT count(*) FROM moved), (SELECT id FROM number)";
 /// each would be 86 million a day.
 const SHARED: Duration = Duration::from_secs(1);
 
-/// Records batches, by a statement that is prepared once.
+/// Records the batches of a run, by a statement that is prepared once.
 pub struct Recorder {
+    job_id: i64,
+    run_id: i64,
     plan: Plan,
     /// The number that batches share at present, and since when.
     shared: Cell<Option<(i64, Instant)>>,
 }
 
 impl Recorder {
-    pub fn prepare(tx: &Tx) -> Result<Recorder> {
+    pub fn prepare(tx: &Tx, job_id: i64, run_id: i64) -> Result<Recorder> {
         let _owner = AsUser::extension_owner();
         let mut types = vec![Type::Int8, Type::Int8, Type::Text, Type::Int4Array];
         types.resize(12, Type::Int8Array);
-        types.push(Type::Int8);
-        Ok(Recorder { plan: Plan::prepare(tx, RECORD, &types)?, shared: Cell::new(None) })
+        types.extend([Type::Int8, Type::Int8]);
+        let plan = Plan::prepare(tx, RECORD, &types)?;
+        Ok(Recorder { job_id, run_id, plan, shared: Cell::new(None) })
     }
 
     /// Moves the offsets by compare-and-set and adds the batch's rows; the batch's number. Without
@@ -95,12 +99,11 @@ impl Recorder {
     /// `age`: how long ago the batch's first message was taken. A batch `may_share` the row of
     /// those before it that may.
     ///
-    /// Errors: 40001 when an offset is not where the caller read from, because then another process
-    /// owns the partition.
+    /// Errors: 40001 when the run is over, or an offset is not where the caller read from, because
+    /// then another process owns the partition.
     pub fn record(
         &self,
         tx: &Tx,
-        job_id: i64,
         age: Duration,
         end_reason: Option<&str>,
         may_share: bool,
@@ -120,13 +123,13 @@ impl Recorder {
             column(|s| s.rejected),
         ];
         let mut args = vec![
-            Arg::from(job_id),
+            Arg::from(self.job_id),
             Arg::from(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)),
             Arg::from(end_reason),
             Arg::from(partitions.as_slice()),
         ];
         args.extend(columns.iter().map(|column| Arg::from(column.as_slice())));
-        args.push(Arg::from(shared.map(|(id, _)| id)));
+        args.extend([Arg::from(shared.map(|(id, _)| id)), Arg::from(self.run_id)]);
         let _owner = AsUser::extension_owner();
         let row = |row: &Row<'_>| Ok((row.get::<i64>(1)?, row.get(2)?));
         let (moved, id) = one(self.plan.execute_returning(tx, &args, row)?)?;
@@ -137,9 +140,11 @@ impl Recorder {
         }
         Err(Error::new(
             SqlState::SERIALIZATION_FAILURE,
-            "the offsets of the job were moved by somebody else",
+            "the run is over, or the offsets of the job were moved by somebody else",
         )
-        .detail("The batch was rolled back; it is read again from the stored offsets."))
+        .detail(
+            "The batch was rolled back; a run that goes on reads it again from the stored offsets.",
+        ))
     }
 }
 

@@ -68,6 +68,11 @@ pub fn ms_until(tx: &Tx, time_of_day: u32) -> Result<u64> {
     Ok(u64::try_from(one(found)?).unwrap_or(0))
 }
 
+/// Is this still the job's run?
+pub fn is_current(tx: &Tx, job_id: i64, run_id: i64) -> Result<bool> {
+    Ok(find(tx, job_id)?.is_some_and(|run| run.id == run_id))
+}
+
 /// Has a worker of the run come to work?
 pub fn has_begun(tx: &Tx, job_id: i64, run_id: i64) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM gpss.worker WHERE job_id = $1 AND run_id = $2)";

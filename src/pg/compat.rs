@@ -239,6 +239,18 @@ pub(super) unsafe fn insert_index_tuples(
     }
 }
 
+/// Does this process hold the lock, in that mode, as session or in its transaction?
+pub(super) fn lock_is_held(tag: &pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE) -> bool {
+    // SAFETY: lock.c: looks into this process's own table.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+        let held = pg_sys::LockHeldByMe(tag, mode);
+        #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+        let held = pg_sys::LockHeldByMe(tag, mode, false);
+        held
+    }
+}
+
 /// Does the entry of the process array belong to a background worker? (18 replaced the flag.)
 ///
 /// # Safety

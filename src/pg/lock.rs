@@ -4,6 +4,7 @@
 use pgrx::pg_sys;
 
 use crate::error::Result;
+use crate::pg::compat;
 use crate::pg::spi::{self, Arg};
 use crate::pg::tx::Tx;
 
@@ -39,7 +40,8 @@ pub fn lock(_tx: &Tx, tag: Tag, mode: Mode) {
 
 /// A lock that outlives transactions: held until dropped or until the process ends.
 ///
-/// `pg_advisory_unlock_all()` and `DISCARD ALL` in this session release it early.
+/// `pg_advisory_unlock_all()`, which any function may call, releases it early: see `is_held`. What a
+/// transaction must not lose it locks for itself (`lock`), at no cost while it has this one.
 #[derive(Debug)]
 pub struct SessionLock {
     tag: Tag,
@@ -57,12 +59,20 @@ impl SessionLock {
     pub fn try_acquire(_tx: &Tx, tag: Tag, mode: Mode) -> Option<SessionLock> {
         acquire(tag, mode, Owner::Session, Wait::No).then(|| SessionLock { tag, mode })
     }
+
+    /// Does this process still have it? To be asked between transactions, after code of a user.
+    pub fn is_held(&self) -> bool {
+        compat::lock_is_held(&self.tag.locktag(), self.mode.lockmode())
+    }
 }
 
 impl Drop for SessionLock {
     fn drop(&mut self) {
-        // SAFETY: lock.c: releases one count of what `acquire` took; a lock that is gone already
-        // makes a WARNING. No transaction is needed for a session's lock.
+        if !self.is_held() {
+            return;
+        }
+        // SAFETY: lock.c: releases one count of what `acquire` took; one that is the transaction's
+        // alone makes a WARNING. No transaction is needed for a session's lock.
         unsafe { pg_sys::LockRelease(&self.tag.locktag(), self.mode.lockmode(), true) };
     }
 }

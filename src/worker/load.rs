@@ -2,9 +2,8 @@
 
 use super::feed::{Collected, EndReason};
 use crate::catalog::batches::{self, Share};
-use crate::catalog::errors;
 use crate::catalog::jobs::Job;
-use crate::catalog::unlogged_targets;
+use crate::catalog::{errors, locks, unlogged_targets};
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::gucs;
@@ -13,6 +12,7 @@ use crate::load::{
 };
 use crate::model::job::ErrorLimit;
 use crate::pg::fdw::Table;
+use crate::pg::lock::{self, Mode};
 use crate::pg::signals;
 use crate::pg::spi::Targets;
 use crate::pg::tx::{Tx, tx};
@@ -32,10 +32,11 @@ pub struct Loading {
 
 impl Loading {
     /// Errors: as `Statement::prepare`.
-    pub fn prepare(tx: &Tx, job: &Job) -> Result<(Loading, Table)> {
+    pub fn prepare(tx: &Tx, job: &Job, run_id: i64) -> Result<(Loading, Table)> {
         job.set_search_path(tx);
         let (statement, table) = Statement::prepare(tx, job)?;
-        let (batches, errors) = (batches::Recorder::prepare(tx)?, errors::Recorder::prepare(tx)?);
+        let batches = batches::Recorder::prepare(tx, job.id, run_id)?;
+        let errors = errors::Recorder::prepare(tx)?;
         Ok((Loading { statement, batches, errors, marked: RefCell::default() }, table))
     }
 }
@@ -82,6 +83,9 @@ fn transact(
     write: impl FnOnce(&Tx) -> Result<Loaded>,
 ) -> Result<()> {
     let unlogged = tx(|tx| {
+        // The process has it as well, unless code of the user has released that. By this one who stops
+        // the job waits for the batch, and a batch that comes later finds its run over.
+        lock::lock(tx, locks::job(job.id), Mode::Share);
         job.set_search_path(tx);
         job.check_owner_exists()?;
         let targets = match collected.batch.is_empty() {
@@ -98,7 +102,7 @@ fn transact(
         let record = |end_reason, shares: &[Share]| {
             let age = collected.started.elapsed();
             let may_share = collected.reason == EndReason::Interval;
-            loading.batches.record(tx, job.id, age, end_reason, may_share, shares)
+            loading.batches.record(tx, age, end_reason, may_share, shares)
         };
         if collected.batch.is_empty() {
             return record(None, &shares).map(|_| None);

@@ -66,6 +66,7 @@ pub fn main() {
     exit::leave_without_atexit();
     let mut loader = Loader {
         args,
+        locks: None,
         job: None,
         said: None,
         load_failed: false,
@@ -84,6 +85,8 @@ pub fn main() {
 
 struct Loader {
     args: LoaderArgs,
+    /// Of the job and the slot.
+    locks: Option<[SessionLock; 2]>,
     job: Option<Job>,
     said: Option<Said>,
     /// The last failure was one of loading, which only a committed batch disproves.
@@ -119,7 +122,10 @@ struct Prepared {
 impl Loader {
     /// Sessions until one ends for good. An `Err` is one that could not even be recorded.
     fn run(&mut self) -> Result<()> {
-        let Some(_locks) = self.lock()? else { return Ok(()) };
+        self.locks = self.lock()?;
+        if self.locks.is_none() {
+            return Ok(());
+        }
         loop {
             let begun = Instant::now();
             let outcome = caught::caught(|| self.session());
@@ -138,6 +144,10 @@ impl Loader {
                 Ok(End::Stopped | End::Obsolete) => return Ok(()),
                 Err(error) => error,
             };
+            // Nobody is to hear of the failures of a run that is over.
+            if self.is_over().unwrap_or(false) {
+                return Ok(());
+            }
             if begun.elapsed() > HEALTHY {
                 self.retries.was_healthy();
             }
@@ -175,6 +185,22 @@ impl Loader {
         })
     }
 
+    /// False when code of the user has released them (`pg_advisory_unlock_all`).
+    fn has_locks(&self) -> bool {
+        self.locks.as_ref().is_some_and(|locks| locks.iter().all(SessionLock::is_held))
+    }
+
+    /// Is the run over, at least for this process? Locks that were lost are taken again first: who stops
+    /// the job knows of the process by them, and has not told it without.
+    fn is_over(&mut self) -> Result<bool> {
+        if !self.has_locks() {
+            self.locks = None;
+            self.locks = self.lock()?;
+        }
+        let LoaderArgs { job_id, run_id, .. } = self.args;
+        Ok(self.locks.is_none() || !tx(|tx| runs::is_current(tx, job_id, run_id))?)
+    }
+
     /// One connection to the brokers, from its positions to whatever ends it.
     fn session(&mut self) -> Result<End> {
         let registered = match self.register()? {
@@ -183,6 +209,9 @@ impl Loader {
         };
         let until = self.until;
         let prepared = self.prepare(registered)?;
+        if !self.has_locks() && self.is_over()? {
+            return Ok(End::Obsolete);
+        }
         let Prepared { job, run, positioned, loading, properties, source } = prepared;
         activity::set_application_name(&format!("gpss job {}", job.name));
         activity::running(&format!("gpss job \"{}\": connecting to Kafka", job.name));
@@ -249,6 +278,9 @@ impl Loader {
                         };
                     })?;
                     self.internal = 0;
+                    if !self.has_locks() && self.is_over()? {
+                        return Ok(End::Obsolete);
+                    }
                     feed.committed(collected);
                     if messages > 0 {
                         self.post_batch.committed();
@@ -399,7 +431,7 @@ impl Loader {
             self.job = Some(job.clone());
         }
         tx(|tx| {
-            let (loading, table) = Loading::prepare(tx, &job)?;
+            let (loading, table) = Loading::prepare(tx, &job, run.id)?;
             let source = KafkaSource::of(&table)?;
             job.spec.topic = source.topic.clone();
             Ok(Prepared {

@@ -2,10 +2,11 @@
 //! loader, with the job's search path; an error of it is never a message's.
 
 use crate::catalog::jobs::Job;
-use crate::catalog::runs;
+use crate::catalog::{locks, runs};
 use crate::error::{Class, Error, Result, SqlState};
 use crate::model::job::Task;
 use crate::pg::caught::caught;
+use crate::pg::lock::{self, Mode};
 use crate::pg::spi;
 use crate::pg::tx::{Tx, tx};
 use crate::pg::{bgworker, signals};
@@ -24,6 +25,7 @@ pub fn prepare(job: &mut Job) -> Result<()> {
     let Some(sql) = &job.spec.task.prepare else { return Ok(()) };
     let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
     tx(|tx| {
+        lock::lock(tx, locks::job(job.id), Mode::Share);
         // For the session, as SET does it; undone when the transaction fails.
         bgworker::set_for_process(c"search_path", &path);
         run(tx, "PREPARE_SQL", sql)
@@ -42,7 +44,7 @@ pub fn prepare(job: &mut Job) -> Result<()> {
 pub fn teardown(job: &Job, run_id: i64) -> Result<()> {
     let Some(sql) = &job.spec.task.teardown else { return Ok(()) };
     tx(|tx| {
-        if runs::find(tx, job.id)?.is_none_or(|run| run.id != run_id) {
+        if !runs::is_current(tx, job.id, run_id)? {
             return Ok(());
         }
         job.set_search_path(tx);

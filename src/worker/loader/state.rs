@@ -86,9 +86,9 @@ impl Loader {
     ) -> Result<()> {
         let LoaderArgs { job_id, run_id, .. } = self.args;
         let retry_ms = retry_in.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
-        tx(|tx| match runs::find(tx, job_id)? {
-            Some(run) if run.id == run_id => runs::set_status(tx, job_id, status, text, retry_ms),
-            _ => Ok(()),
+        tx(|tx| match runs::is_current(tx, job_id, run_id)? {
+            true => runs::set_status(tx, job_id, status, text, retry_ms),
+            false => Ok(()),
         })
     }
 
