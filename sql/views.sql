@@ -31,12 +31,12 @@ LEFT JOIN LATERAL (
       AND EXISTS (SELECT FROM gpss.run r WHERE r.job_id = j.id AND r.id = w.run_id)
 ) w ON true
 WHERE j.removed_at IS NULL
-  AND (pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER'));
+  AND (pg_has_role(gpss.owner_oid(j.owner), 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER'));
 
 CREATE VIEW gpss.jobs WITH (security_barrier) AS
 SELECT j.id,
        j.name,
-       j.owner,
+       gpss.owner_oid(j.owner)::regrole AS owner,
        j.spec->>'topic' AS topic,
        t.target_schema,
        t.target_table,
@@ -45,14 +45,15 @@ SELECT j.id,
             ELSE coalesce(s.status, CASE WHEN p.partitions > 0 THEN 'JOB_STOPPED' ELSE 'JOB_SUBMITTED' END)
        END AS status,
        CASE WHEN r.forgotten THEN 'the server was restarted, and gpss is not in shared_preload_libraries'
-            ELSE s.errmsg
+            ELSE coalesce(s.errmsg, o.missing)
        END AS errmsg,
        coalesce(s.since, j.created_at) AS since,
        s.next_retry_at,
        coalesce(p.rows_loaded, 0) AS rows_loaded,
        coalesce(p.rows_rejected, 0) AS rows_rejected,
        coalesce(p.lag_messages, 0) AS lag_messages,
-       coalesce(p.lag_seconds, 0) AS lag_seconds
+       coalesce(p.lag_seconds, 0) AS lag_seconds,
+       j.created_at
 FROM gpss.job j
 -- A job with several targets shows them all, in the order of its definition.
 CROSS JOIN LATERAL (
@@ -62,6 +63,11 @@ CROSS JOIN LATERAL (
     FROM jsonb_array_elements(j.spec->'outputs') WITH ORDINALITY AS o (output, n)
 ) t
 LEFT JOIN gpss.status s ON s.job_id = j.id
+LEFT JOIN LATERAL (
+    SELECT format('role "%s", the owner of the job, does not exist: gpss.start_job tells what to do',
+                  replace(j.owner::text, 'pg_dropped ', '')) AS missing
+    WHERE NOT EXISTS (SELECT FROM pg_roles role WHERE role.oid = gpss.owner_oid(j.owner))
+) o ON true
 -- Without preload: a run from before the server's last start that no scheduler has taken up; none on a
 -- standby.
 LEFT JOIN LATERAL (
@@ -88,7 +94,7 @@ LEFT JOIN LATERAL (
     WHERE o.job_id = j.id
 ) p ON true
 WHERE j.removed_at IS NULL
-  AND (pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER'));
+  AND (pg_has_role(gpss.owner_oid(j.owner), 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER'));
 
 CREATE VIEW gpss.batches WITH (security_barrier) AS
 SELECT b.id,
@@ -108,7 +114,7 @@ SELECT b.id,
        b.job_id
 FROM gpss.batch b
 JOIN gpss.job j ON j.id = b.job_id
-WHERE pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER');
+WHERE pg_has_role(gpss.owner_oid(j.owner), 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER');
 
 CREATE VIEW gpss.lost_ranges WITH (security_barrier) AS
 SELECT l.id,
@@ -123,7 +129,7 @@ SELECT l.id,
        l.reason
 FROM gpss.lost_range l
 JOIN gpss.job j ON j.id = l.job_id
-WHERE pg_has_role(j.owner::oid, 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER');
+WHERE pg_has_role(gpss.owner_oid(j.owner), 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER');
 
 -- Payloads are data, not monitoring: only the owner's side sees them.
 CREATE VIEW gpss.errors WITH (security_barrier) AS
@@ -148,10 +154,51 @@ SELECT e.id,
        e.job_id
 FROM gpss.error e
 JOIN gpss.job j ON j.id = e.job_id
-WHERE pg_has_role(j.owner::oid, 'MEMBER');
+WHERE pg_has_role(gpss.owner_oid(j.owner), 'MEMBER');
 
-GRANT SELECT ON gpss.jobs, gpss.progress, gpss.batches, gpss.lost_ranges, gpss.errors TO PUBLIC;
+-- A definition is code of the owner's, perhaps with a secret in a command.
+CREATE VIEW gpss.job_definitions WITH (security_barrier) AS
+SELECT j.id AS job_id,
+       j.name AS job,
+       j.created_at,
+       j.spec->>'origin' AS origin,
+       j.spec->'source'->>'schema' AS source_schema,
+       j.spec->'source'->>'name' AS source_table,
+       j.spec->>'topic' AS topic,
+       j.spec->>'filter' AS filter,
+       o.n::integer AS output,
+       o.output->'target'->>'schema' AS target_schema,
+       o.output->'target'->>'name' AS target_table,
+       CASE jsonb_typeof(o.output->'mode')
+            WHEN 'object' THEN (SELECT min(mode) FROM jsonb_object_keys(o.output->'mode') AS k (mode))
+            ELSE o.output->>'mode'
+       END AS mode,
+       CASE jsonb_typeof(o.output->'mapping')
+            WHEN 'array' THEN (SELECT jsonb_object_agg(m->>'column', m->>'expression')
+                               FROM jsonb_array_elements(o.output->'mapping') AS m)
+       END AS mapping,
+       nullif(o.output->'transformer', 'null') AS transformer,
+       o.output->>'filter' AS output_filter,
+       coalesce((j.spec->'commit'->>'max_row')::bigint, 0) AS max_row,
+       (j.spec->'commit'->>'minimal_interval_ms')::bigint AS minimal_interval,
+       coalesce(j.spec->'error_limit'->>'count', (j.spec->'error_limit'->>'percent')::float8 || '%') AS error_limit,
+       (j.spec->>'workers')::integer AS workers,
+       j.spec->>'search_path' AS search_path,
+       j.spec->'task'->>'prepare' AS prepare_sql,
+       j.spec->'task'->>'post_batch' AS post_batch_sql,
+       (j.spec->'task'->>'batch_interval')::bigint AS batch_interval,
+       j.spec->'task'->>'teardown' AS teardown_sql,
+       nullif(jsonb_strip_nulls(j.spec->'schedule'), '{"max_restart_times": 0}') AS schedule,
+       nullif(jsonb_strip_nulls(j.spec->'alert'), 'null') AS alert
+FROM gpss.job j
+CROSS JOIN LATERAL jsonb_array_elements(j.spec->'outputs') WITH ORDINALITY AS o (output, n)
+WHERE j.removed_at IS NULL
+  AND pg_has_role(gpss.owner_oid(j.owner), 'MEMBER');
 
+GRANT SELECT ON gpss.jobs, gpss.progress, gpss.batches, gpss.lost_ranges, gpss.errors, gpss.job_definitions TO PUBLIC;
+
+COMMENT ON TYPE gpss.job_owner IS 'for the tables behind the views: a role, by its OID here and by its name in a dump';
+COMMENT ON FUNCTION gpss.owner_oid(gpss.job_owner) IS 'for the views: the OID of a job''s owner, 0 when there is no such role';
 COMMENT ON SCHEMA gpss IS 'loads Kafka topics into tables';
 COMMENT ON FOREIGN DATA WRAPPER gpss IS 'Kafka topics as foreign tables';
 COMMENT ON VIEW gpss.jobs IS 'one row per job: definition, status and totals';
@@ -159,6 +206,112 @@ COMMENT ON VIEW gpss.progress IS 'one row per job and partition: offsets and lag
 COMMENT ON VIEW gpss.batches IS 'one row per committed batch and partition, or for a second of batches closed by a shorter interval; offsets are next-to-read, so a batch holds [begin_offset, end_offset)';
 COMMENT ON VIEW gpss.lost_ranges IS 'one row per range of offsets that a job went over because the brokers had it no longer: [begin_offset, end_offset); messages is the number of offsets, some of which may have held no message';
 COMMENT ON VIEW gpss.errors IS 'one row per rejected message, with the bytes as they came';
+COMMENT ON VIEW gpss.job_definitions IS 'one row per job and target table: what the job was submitted as; only for the owner and members of it';
+
+COMMENT ON COLUMN gpss.jobs.id IS 'number of the job; its objects are called gpss_job_<number>';
+COMMENT ON COLUMN gpss.jobs.name IS 'name of the job';
+COMMENT ON COLUMN gpss.jobs.owner IS 'role that the job belongs to and runs as; - when it does not exist';
+COMMENT ON COLUMN gpss.jobs.topic IS 'Kafka topic';
+COMMENT ON COLUMN gpss.jobs.target_schema IS 'schema of the target table; several targets are separated by commas';
+COMMENT ON COLUMN gpss.jobs.target_table IS 'target table; several are separated by commas';
+COMMENT ON COLUMN gpss.jobs.mode IS 'how rows go into the target: insert';
+COMMENT ON COLUMN gpss.jobs.status IS 'JOB_SUBMITTED, JOB_RUNNING, JOB_RETRYING, JOB_STOPPED, JOB_SUCCESS or JOB_ERROR';
+COMMENT ON COLUMN gpss.jobs.errmsg IS 'why the job retries, or has ended with an error';
+COMMENT ON COLUMN gpss.jobs.since IS 'when the job got its status';
+COMMENT ON COLUMN gpss.jobs.next_retry_at IS 'when the next try of a job that retries is due; NULL while it is made';
+COMMENT ON COLUMN gpss.jobs.rows_loaded IS 'rows that all runs of the job have written';
+COMMENT ON COLUMN gpss.jobs.rows_rejected IS 'messages that all runs of the job have rejected';
+COMMENT ON COLUMN gpss.jobs.lag_messages IS 'offsets between the job and the ends of its partitions';
+COMMENT ON COLUMN gpss.jobs.lag_seconds IS 'age of the last message that was loaded; 0 when everything has been read';
+COMMENT ON COLUMN gpss.jobs.created_at IS 'when the job was submitted';
+
+COMMENT ON COLUMN gpss.progress.job IS 'name of the job';
+COMMENT ON COLUMN gpss.progress.topic IS 'Kafka topic';
+COMMENT ON COLUMN gpss.progress.partition IS 'partition of the topic';
+COMMENT ON COLUMN gpss.progress.begin_offset IS 'offset at which the last run began';
+COMMENT ON COLUMN gpss.progress.next_offset IS 'next offset to read';
+COMMENT ON COLUMN gpss.progress.high_watermark IS 'end of the partition: offset that its next message gets';
+COMMENT ON COLUMN gpss.progress.lag IS 'offsets between the job and the end of the partition';
+COMMENT ON COLUMN gpss.progress.last_message_at IS 'Kafka''s timestamp of the last message that was loaded';
+COMMENT ON COLUMN gpss.progress.worker_pid IS 'process that reads the partition';
+COMMENT ON COLUMN gpss.progress.rows_loaded IS 'rows that all runs of the job have written from the partition';
+COMMENT ON COLUMN gpss.progress.rows_rejected IS 'messages of the partition that all runs of the job have rejected';
+COMMENT ON COLUMN gpss.progress.started_at IS 'when the last run began to read the partition';
+COMMENT ON COLUMN gpss.progress.updated_at IS 'when the offsets were last moved';
+
+COMMENT ON COLUMN gpss.batches.id IS 'number of the batch; one batch may have several partitions';
+COMMENT ON COLUMN gpss.batches.job IS 'name of the job';
+COMMENT ON COLUMN gpss.batches.partition IS 'partition of the topic';
+COMMENT ON COLUMN gpss.batches.start_time IS 'when the first message of the batch was taken';
+COMMENT ON COLUMN gpss.batches.end_time IS 'just before the commit of the batch';
+COMMENT ON COLUMN gpss.batches.begin_offset IS 'first offset of the batch';
+COMMENT ON COLUMN gpss.batches.end_offset IS 'next offset after the batch';
+COMMENT ON COLUMN gpss.batches.messages IS 'messages of the partition in the batch';
+COMMENT ON COLUMN gpss.batches.bytes IS 'bytes of their keys and values';
+COMMENT ON COLUMN gpss.batches.inserted IS 'rows inserted';
+COMMENT ON COLUMN gpss.batches.updated IS 'rows updated';
+COMMENT ON COLUMN gpss.batches.deleted IS 'rows deleted';
+COMMENT ON COLUMN gpss.batches.rejected IS 'messages rejected';
+COMMENT ON COLUMN gpss.batches.end_reason IS 'what closed the batch: max_row, batch_size, interval, eof, running_duration or failure';
+COMMENT ON COLUMN gpss.batches.job_id IS 'number of the job, which another one of its name has not';
+
+COMMENT ON COLUMN gpss.lost_ranges.id IS 'number of the range';
+COMMENT ON COLUMN gpss.lost_ranges.job IS 'name of the job';
+COMMENT ON COLUMN gpss.lost_ranges.occurred_at IS 'when the job went over the range';
+COMMENT ON COLUMN gpss.lost_ranges.topic IS 'Kafka topic';
+COMMENT ON COLUMN gpss.lost_ranges.topic_id IS 'Kafka''s id of the topic that the offsets belong to';
+COMMENT ON COLUMN gpss.lost_ranges.partition IS 'partition of the topic';
+COMMENT ON COLUMN gpss.lost_ranges.begin_offset IS 'first offset of the range';
+COMMENT ON COLUMN gpss.lost_ranges.end_offset IS 'next offset after the range';
+COMMENT ON COLUMN gpss.lost_ranges.messages IS 'number of offsets in the range: messages that are lost at most';
+COMMENT ON COLUMN gpss.lost_ranges.reason IS 'retention, truncated or topic recreated';
+
+COMMENT ON COLUMN gpss.errors.id IS 'number of the row, for retry_errors and purge_errors';
+COMMENT ON COLUMN gpss.errors.job IS 'name of the job';
+COMMENT ON COLUMN gpss.errors.batch_id IS 'batch that the message was in';
+COMMENT ON COLUMN gpss.errors.occurred_at IS 'when the message was rejected';
+COMMENT ON COLUMN gpss.errors.topic IS 'Kafka topic';
+COMMENT ON COLUMN gpss.errors.partition IS 'partition of the topic';
+COMMENT ON COLUMN gpss.errors."offset" IS 'offset of the message';
+COMMENT ON COLUMN gpss.errors.message_timestamp IS 'Kafka''s timestamp of the message';
+COMMENT ON COLUMN gpss.errors.key IS 'key of the message';
+COMMENT ON COLUMN gpss.errors.payload IS 'value of the message; NULL as well when it was discarded';
+COMMENT ON COLUMN gpss.errors.headers IS 'headers of the message';
+COMMENT ON COLUMN gpss.errors.stage IS 'what failed: decode, map or write';
+COMMENT ON COLUMN gpss.errors.sqlstate IS 'code of the error';
+COMMENT ON COLUMN gpss.errors.message IS 'the error';
+COMMENT ON COLUMN gpss.errors.detail IS 'its DETAIL';
+COMMENT ON COLUMN gpss.errors.column_name IS 'column of the target that could not be filled, or that the violated constraint is about';
+COMMENT ON COLUMN gpss.errors.status IS 'new, retried (loaded since) or discarded (its payload was given up)';
+COMMENT ON COLUMN gpss.errors.attempts IS 'how often it was tried to load the message';
+COMMENT ON COLUMN gpss.errors.job_id IS 'number of the job, which another one of its name has not';
+
+COMMENT ON COLUMN gpss.job_definitions.job_id IS 'number of the job';
+COMMENT ON COLUMN gpss.job_definitions.job IS 'name of the job';
+COMMENT ON COLUMN gpss.job_definitions.created_at IS 'when the job was submitted';
+COMMENT ON COLUMN gpss.job_definitions.origin IS 'config: a load configuration, which has made the foreign table; sql: a foreign table of the user''s own';
+COMMENT ON COLUMN gpss.job_definitions.source_schema IS 'schema of the foreign table';
+COMMENT ON COLUMN gpss.job_definitions.source_table IS 'foreign table that the job reads';
+COMMENT ON COLUMN gpss.job_definitions.topic IS 'Kafka topic of the foreign table when the job was submitted';
+COMMENT ON COLUMN gpss.job_definitions.filter IS 'condition over the source''s columns for all target tables';
+COMMENT ON COLUMN gpss.job_definitions.output IS 'number of the target table among those of the job, from 1';
+COMMENT ON COLUMN gpss.job_definitions.target_schema IS 'schema of the target table';
+COMMENT ON COLUMN gpss.job_definitions.target_table IS 'target table';
+COMMENT ON COLUMN gpss.job_definitions.mode IS 'how rows go into the target: insert';
+COMMENT ON COLUMN gpss.job_definitions.mapping IS 'expression for each column, as submit_job takes it';
+COMMENT ON COLUMN gpss.job_definitions.transformer IS 'function that makes the rows in the place of a mapping, with its properties';
+COMMENT ON COLUMN gpss.job_definitions.output_filter IS 'condition over the source''s columns for this target table';
+COMMENT ON COLUMN gpss.job_definitions.max_row IS 'messages in a batch; 0: no bound';
+COMMENT ON COLUMN gpss.job_definitions.minimal_interval IS 'milliseconds from a batch''s first message to its commit';
+COMMENT ON COLUMN gpss.job_definitions.error_limit IS 'messages of a batch that may be rejected, or their percentage; NULL: any number';
+COMMENT ON COLUMN gpss.job_definitions.workers IS 'processes';
+COMMENT ON COLUMN gpss.job_definitions.search_path IS 'where names in the expressions are looked up';
+COMMENT ON COLUMN gpss.job_definitions.prepare_sql IS 'SQL that is run before the job begins to read';
+COMMENT ON COLUMN gpss.job_definitions.post_batch_sql IS 'SQL that is run in the transaction of each batch_interval-th batch';
+COMMENT ON COLUMN gpss.job_definitions.batch_interval IS 'batches from one post_batch_sql to the next';
+COMMENT ON COLUMN gpss.job_definitions.teardown_sql IS 'SQL that is run when the job has ended';
+COMMENT ON COLUMN gpss.job_definitions.schedule IS 'when the job runs: times are in milliseconds, a time of day in seconds after midnight';
+COMMENT ON COLUMN gpss.job_definitions.alert IS 'command that is run on the server when the job has ended';
 
 COMMENT ON FUNCTION gpss.submit_job(text, text, jsonb) IS
     'registers a job from a GPSS load configuration; properties fill its {{templates}}; does not start it';

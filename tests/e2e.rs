@@ -10,6 +10,7 @@ mod e2e {
     mod changes;
     mod configurations;
     mod conversions;
+    mod dumps;
     mod encodings;
     mod errors;
     mod fences;

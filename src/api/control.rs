@@ -108,6 +108,7 @@ pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Resu
         )
         .hint("Stop it with gpss.stop_job before starting it again."));
     }
+    jobs::settle_owner(&tx, job.id)?;
     runs::delete_any(&tx, job.id)?;
     let continued = match &reset {
         None => continued::of(&tx, &job)?,

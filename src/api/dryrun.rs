@@ -38,7 +38,8 @@ struct Line {
 
 /// The statements of a job, given by its name, or of a load configuration, given as text, and the rows
 /// that the next `max_messages` messages would give: from the job's offsets on, else from the oldest
-/// message on. Defaults, triggers and constraints of the target are left out.
+/// message on; with 0 the statements alone, for which no broker is asked. Defaults, triggers and
+/// constraints of the target are left out.
 #[pg_extern(schema = "gpss", name = "dryrun", volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)] // pgrx reads the result's columns from this type
 fn dryrun(
@@ -66,11 +67,11 @@ fn dryrun(
 fn run(text: &str, max_messages: i32, properties: JsonB) -> Result<Vec<Line>> {
     let count = usize::try_from(max_messages)
         .ok()
-        .filter(|_| (1..=MAX_MESSAGES).contains(&max_messages))
+        .filter(|_| (0..=MAX_MESSAGES).contains(&max_messages))
         .ok_or_else(|| {
             Error::new(
                 SqlState::INVALID_PARAMETER,
-                format!("max_messages must be between 1 and {MAX_MESSAGES}"),
+                format!("max_messages must be between 0 and {MAX_MESSAGES}"),
             )
         })?;
     let tx = Tx::current();
@@ -105,6 +106,13 @@ fn try_out(tx: &Tx, job: &Job, count: usize) -> Result<Vec<Line>> {
 fn rows(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<Vec<Line>> {
     let outputs = &job.spec.outputs;
     let statements = submit::check_statements(tx, &job.spec)?;
+    let of_statement = |(output, statement): (&Output, String)| {
+        let target = qualified(&output.target);
+        Line { target, statement: Some(statement), ..Line::default() }
+    };
+    if count == 0 {
+        return Ok(outputs.iter().zip(statements).map(of_statement).collect());
+    }
     let table = Table::load(submit::oid(tx, &job.spec.source)?);
     let trials = outputs.iter().map(|output| trial_of(tx, &job.spec, output, &table));
     let trials = trials.collect::<Result<Vec<_>>>()?;
@@ -113,9 +121,8 @@ fn rows(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<V
     let decoding = Rc::new(decoding);
     let mut lines = vec![];
     for ((output, statement), plan) in outputs.iter().zip(statements).zip(&plans) {
+        lines.push(of_statement((output, statement)));
         let target = qualified(&output.target);
-        let statement = Some(statement);
-        lines.push(Line { target: target.clone(), statement, ..Line::default() });
         for message in &messages {
             lines.extend(of_message(tx, &target, message, &decoding, plan)?);
         }

@@ -34,6 +34,7 @@ fn retry(name: &str, ids: Option<&[i64]>) -> Result<(i64, i64)> {
     let tx = Tx::current();
     let job = jobs::find(&tx, name)?.ok_or_else(|| unknown_job(name))?;
     check_owner(&job)?;
+    job.check_owner_exists()?;
     // A mapping is mended by removing the job and submitting another one of its name.
     let named = jobs::all_named(&tx, name)?.into_iter().filter(|j| j.owner == job.owner);
     let job_ids: Vec<i64> = named.map(|job| job.id).collect();

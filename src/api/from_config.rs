@@ -1,6 +1,7 @@
 //! The objects of a job from a load configuration: its server, user mapping and foreign table, named
 //! after the job's number and made as the calling user.
 
+use super::schemas;
 use super::submit::search_path;
 use crate::catalog::jobs::Job;
 use crate::error::{Error, Result, SqlState};
@@ -44,6 +45,12 @@ pub fn make(tx: &Tx, id: i64, config: &LoadConfig, targets: Vec<TableName>) -> R
         name: object_name(id),
     };
     let columns = columns(kafka)?;
+    schemas::check_privilege(tx, &source.schema, schemas::CREATE).map_err(|error| {
+        error.hint(
+            "The foreign table of a configuration is made there: GRANT CREATE ON SCHEMA … TO the role, or \
+             name another schema as METADATA:SCHEMA.",
+        )
+    })?;
     spi::exec(
         tx,
         &format!(

@@ -13,7 +13,9 @@ pub mod formats;
 mod from_config;
 pub mod jobs;
 pub mod load;
+mod owner;
 mod remarks;
+mod schemas;
 pub mod submit;
 pub mod validator;
 
@@ -68,6 +70,7 @@ fn job_or_config(tx: &Tx, text: &str, properties: JsonB) -> Result<Named> {
 
 /// A trial of what is the job's owner's: planning and running a mapping runs its functions.
 fn trial_as_owner<T>(tx: &Tx, job: &Job, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    job.check_owner_exists()?;
     trial(tx, || {
         let _owner = AsUser::restricted(job.owner);
         job.set_search_path_in_session(tx);

@@ -1,7 +1,7 @@
 //! Making a job: from a GPSS configuration, with the foreign table it needs, or over one that exists.
 //! Everything is made as the calling user, with his privileges.
 
-use super::{columns, delivery, from_config};
+use super::{columns, delivery, from_config, schemas};
 use crate::catalog::jobs::{self, Job};
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::{self, KafkaSource};
@@ -13,10 +13,10 @@ use crate::model::job::{
 use crate::model::statement::{self, insert_statement, qualified, quote_ident};
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::{Table, relation_columns};
+use crate::pg::parser;
 use crate::pg::spi;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
-use crate::pg::{acl, parser};
 use pgrx::pg_sys::Oid;
 use std::collections::BTreeMap;
 
@@ -62,6 +62,9 @@ pub fn targets_of(tx: &Tx, config: &LoadConfig) -> Result<Vec<TableName>> {
 }
 
 fn target_of(tx: &Tx, target: &Target) -> Result<TableName> {
+    if let Some(schema) = &target.schema {
+        schemas::check_privilege(tx, schema, schemas::USAGE)?;
+    }
     let name = match &target.schema {
         Some(schema) => {
             qualified(&TableName { schema: schema.clone(), name: target.table.clone() })
@@ -75,9 +78,17 @@ fn target_of(tx: &Tx, target: &Target) -> Result<TableName> {
     let found = spi::select(tx, sql, &[name.as_str().into()], |row| {
         Ok(TableName { schema: row.get(1)?, name: row.get(2)? })
     })?;
-    found.into_iter().next().ok_or_else(|| {
+    if let Some(found) = found.into_iter().next() {
+        return Ok(found);
+    }
+    let error =
         Error::new(SqlState::UNDEFINED_TABLE, format!("target table {name} does not exist"))
-            .hint("Create it first, or write SCHEMA and TABLE as they are in the database.")
+            .hint("Create it first, or write SCHEMA and TABLE as they are in the database.");
+    Err(match schemas::closed_with(tx, &target.table)? {
+        Some(schema) if target.schema.is_none() => error.detail(format!(
+            "There is one in schema \"{schema}\", on which the role lacks the privilege USAGE."
+        )),
+        _ => error,
     })
 }
 
@@ -91,7 +102,7 @@ pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<Job> {
     columns::settle(tx, &mut spec)?;
     check_task(tx, &spec)?;
     check_statements(tx, &spec)?;
-    let job = Job { id, name: name.to_owned(), owner: acl::current_user(), spec };
+    let job = Job::new(id, name, spec);
     jobs::insert(tx, &job)?;
     Ok(job)
 }
@@ -204,7 +215,7 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<Job> {
     check_statements(tx, &spec)?;
     delivery::warn_of_unlogged(tx, &spec)?;
     let id = jobs::next_id(tx)?;
-    let job = Job { id, name: name.to_owned(), owner: acl::current_user(), spec };
+    let job = Job::new(id, name, spec);
     jobs::insert(tx, &job)?;
     Ok(job)
 }
@@ -259,8 +270,9 @@ fn takes_several(mapping: &Mapping, sqlstate: SqlState) -> Error {
     )
 }
 
-/// Raises: 42P01 when there is no such table.
+/// Errors: 42501 for want of USAGE on the schema. Raises: 42P01 when there is no such table.
 pub fn oid(tx: &Tx, name: &TableName) -> Result<Oid> {
+    schemas::check_privilege(tx, &name.schema, schemas::USAGE)?;
     let text = qualified(name);
     let sql = "SELECT $1::pg_catalog.regclass::oid";
     let found = spi::select(tx, sql, &[text.as_str().into()], |row| row.get::<Oid>(1))?;

@@ -9,12 +9,19 @@ use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
 use std::ffi::CString;
 
+/// Before the name of an owner that has been dropped: no role can have such a name, so that none of the
+/// old name inherits the job, be it through a dump.
+pub const DROPPED: &str = "pg_dropped ";
+
 /// A job that has not been removed.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub id: i64,
     pub name: String,
+    /// Invalid for a role that does not exist.
     pub owner: Oid,
+    /// The owner's name, or what is left of it, for messages.
+    pub owner_name: String,
     pub spec: JobSpec,
 }
 
@@ -34,20 +41,41 @@ impl Job {
         }
     }
 
-    /// Has the job an owner? No object of the database depends on him by it, so he can be dropped.
+    /// A job of the current user that is about to be made.
+    pub fn new(id: i64, name: &str, spec: JobSpec) -> Job {
+        let owner = acl::current_user();
+        Job { id, name: name.to_owned(), owner, owner_name: acl::role_name(owner), spec }
+    }
+
+    /// Has the job an owner? No object of the database depends on the role by it, so it can be dropped;
+    /// and a dump may be restored where it never was.
     pub fn check_owner_exists(&self) -> Result<()> {
         if acl::role_exists(self.owner) {
             return Ok(());
         }
-        Err(Error::new(
+        let error = Error::new(
             SqlState::UNDEFINED_OBJECT,
             format!("the owner of job \"{}\" does not exist", self.name),
-        )
-        .detail("A job's worker connects to the database as its owner.")
-        .hint(
-            "Note next_offset in gpss.progress, remove the job, submit it as another role, and start \
-             it there: gpss.start_job(…, reset => '{\"0\": 1234}').",
-        ))
+        );
+        let Job { owner_name, .. } = self;
+        let again = "note next_offset in gpss.progress, remove the job, submit it as another role, and \
+                     start it there: gpss.start_job(…, reset => '{\"0\": 1234}')";
+        Err(if self.owner == Oid::INVALID && !owner_name.starts_with(DROPPED) {
+            error
+                .detail(format!(
+                    "The job was restored from a dump, and there is no role \"{owner_name}\"."
+                ))
+                .hint(format!(
+                    "Create the role with LOGIN and with the privileges that the job needs: it is \
+                     the owner then. Or {again}."
+                ))
+        } else {
+            error
+                .detail(
+                    "The role was dropped. A job's worker connects to the database as its owner.",
+                )
+                .hint(format!("As a superuser, {again}."))
+        })
     }
 
     /// May a worker of the job be started?
@@ -71,7 +99,7 @@ fn set_path(tx: &Tx, path: &str) {
     tx.set_local(c"standard_conforming_strings", c"on");
 }
 
-const COLUMNS: &str = "id, name, owner::oid, spec::text";
+const COLUMNS: &str = "id, name, gpss.owner_oid(owner), spec::text, owner::text";
 
 fn job(row: &Row<'_>) -> Result<Job> {
     let name: String = row.get(2)?;
@@ -80,7 +108,7 @@ fn job(row: &Row<'_>) -> Result<Job> {
         Error::new(SqlState::INTERNAL, format!("the definition of job \"{name}\" cannot be read"))
             .detail(e.to_string())
     })?;
-    Ok(Job { id: row.get(1)?, name, owner: row.get(3)?, spec })
+    Ok(Job { id: row.get(1)?, name, owner: row.get(3)?, owner_name: row.get(5)?, spec })
 }
 
 pub fn find(tx: &Tx, name: &str) -> Result<Option<Job>> {
@@ -134,7 +162,7 @@ pub fn next_id(tx: &Tx) -> Result<i64> {
 /// Raises: 42710 when a job of the name exists.
 pub fn insert(tx: &Tx, job: &Job) -> Result<()> {
     let sql = "INSERT INTO gpss.job (id, name, owner, spec)
-               VALUES ($1, $2, $3::oid::regrole, $4::jsonb)
+               VALUES ($1, $2, pg_catalog.pg_get_userbyid($3)::text::gpss.job_owner, $4::jsonb)
                ON CONFLICT (name) WHERE removed_at IS NULL DO NOTHING";
     let spec = spec_text(&job.spec)?;
     let args = [
@@ -153,6 +181,13 @@ pub fn insert(tx: &Tx, job: &Job) -> Result<()> {
 pub fn update_spec(tx: &Tx, id: i64, spec: &JobSpec) -> Result<()> {
     let sql = "UPDATE gpss.job SET spec = $2::jsonb WHERE id = $1";
     run(tx, sql, &[Arg::from(id), Arg::from(spec_text(spec)?.as_str())])?;
+    Ok(())
+}
+
+/// The owner of a job that is about to run is the role that has the name now, and no later one.
+pub fn settle_owner(tx: &Tx, id: i64) -> Result<()> {
+    let sql = "UPDATE gpss.job SET owner = owner::text::gpss.job_owner WHERE id = $1";
+    run(tx, sql, &[Arg::from(id)])?;
     Ok(())
 }
 

@@ -142,7 +142,7 @@ pub fn inherited(tx: &Tx, job_id: i64, origin: Option<&Origin>) -> Result<Option
         JOIN (SELECT job.*, (SELECT max(o.updated_at) FROM gpss.offsets o
                              WHERE o.job_id = job.id) AS moved_at
               FROM gpss.job) other ON other.id <> me.id
-            AND other.owner = me.owner
+            AND gpss.owner_oid(other.owner) = gpss.owner_oid(me.owner)
             AND other.spec->>'origin' = 'config'
             AND other.spec->>'topic' = me.spec->>'topic'
             AND pg_catalog.jsonb_path_query_array(other.spec, '$.outputs[*].target')

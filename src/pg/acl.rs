@@ -59,13 +59,26 @@ pub fn role_exists(role: Oid) -> bool {
 
 /// The role's name, for messages; its number when there is none.
 pub fn role_name(role: Oid) -> String {
+    role_name_bytes(role)
+        .map_or_else(|| role.to_u32().to_string(), |name| datum::from_server(&name))
+}
+
+/// The role's name in the database's encoding.
+pub fn role_name_bytes(role: Oid) -> Option<CString> {
     // SAFETY: miscinit.c: a palloc'd copy, null for no such role.
     let name = unsafe { pg_sys::GetUserNameFromId(role, true) };
-    if name.is_null() {
-        return role.to_u32().to_string();
-    }
     // SAFETY: as above: NUL-terminated.
-    datum::from_server(unsafe { CStr::from_ptr(name) })
+    (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_owned())
+}
+
+/// The role of that name, which is in the database's encoding.
+pub fn role_by_name(name: &CStr) -> Option<Oid> {
+    if name.to_bytes().len() >= pg_sys::NAMEDATALEN as usize {
+        return None;
+    }
+    // SAFETY: acl.c: a NUL-terminated name; missing_ok.
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != pg_sys::InvalidOid).then_some(role)
 }
 
 /// May the role open a session of its own (LOGIN)? False for one that does not exist.

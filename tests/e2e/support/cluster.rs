@@ -203,12 +203,23 @@ impl Database {
 
     /// pg_dump of this database, restored into a new one.
     pub fn dump_and_restore(&self) -> Database {
+        self.dump_and_restore_in(&self.cluster, "postgres", &[])
+    }
+
+    /// The same in a cluster, dumped by a role and restored with pg_restore's options.
+    pub fn dump_and_restore_in(
+        &self,
+        cluster: &Cluster,
+        dumped_by: &str,
+        options: &[&str],
+    ) -> Database {
         let dump = std::env::temp_dir().join(unique("gpss_dump"));
         let file = dump.to_str().expect("a path in UTF-8");
-        succeed(&mut self.cluster.program("pg_dump", &["-Fc", "-f", file, &self.name]));
-        let copy = self.cluster.empty_database();
-        let args = ["--exit-on-error", "-d", &copy.name, file];
-        succeed(&mut self.cluster.program("pg_restore", &args));
+        let args = ["-Fc", "-U", dumped_by, "-f", file, &self.name];
+        succeed(&mut self.cluster.program("pg_dump", &args));
+        let copy = cluster.empty_database();
+        let args = [&["--exit-on-error", "-d", &copy.name], options, &[file]].concat();
+        succeed(&mut cluster.program("pg_restore", &args));
         std::fs::remove_file(&dump).expect("the dump is there");
         copy
     }

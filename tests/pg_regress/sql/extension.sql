@@ -38,11 +38,16 @@ COPY environment FROM PROGRAM 'echo "RUST_BACKTRACE is $RUST_BACKTRACE"';
 TABLE environment;
 SELECT gpss.stop_job('nobody');
 
--- Every view is documented.
+-- Every view is documented, and every column of it.
 SELECT c.oid::regclass AS undocumented
 FROM pg_class c
 WHERE relnamespace = 'gpss'::regnamespace AND relkind = 'v' AND obj_description(oid, 'pg_class') IS NULL
 ORDER BY 1;
+SELECT attrelid::regclass AS view, attname AS undocumented
+FROM pg_attribute
+WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'gpss'::regnamespace AND relkind = 'v')
+  AND attnum > 0 AND col_description(attrelid, attnum) IS NULL
+ORDER BY 1, 2;
 
 -- What depends on it holds it back.
 CREATE SERVER kafka FOREIGN DATA WRAPPER gpss OPTIONS (brokers '127.0.0.1:1');

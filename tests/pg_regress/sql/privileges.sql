@@ -36,6 +36,7 @@ SELECT statement, pg_temp.error_of(statement) FROM (VALUES
     ('TABLE gpss.lost_range'),
     ('TABLE gpss.lost_ranges'),
     ('TABLE gpss.errors'),
+    ('TABLE gpss.job_definitions'),
     ('INSERT INTO gpss.job (name, owner, spec) VALUES (''x'', ''regress_gpss_bob'', ''{}'')'),
     ('UPDATE gpss.offsets SET next_offset = 0'),
     ('DELETE FROM gpss.run'),
@@ -80,6 +81,7 @@ CREATE FUNCTION pg_temp.visible() RETURNS TABLE (view text, jobs text) LANGUAGE 
     UNION ALL SELECT 'batches', string_agg(job, ', ' ORDER BY job) FROM gpss.batches
     UNION ALL SELECT 'lost_ranges', string_agg(job, ', ' ORDER BY job) FROM gpss.lost_ranges
     UNION ALL SELECT 'errors', string_agg(job, ', ' ORDER BY job) FROM gpss.errors
+    UNION ALL SELECT 'job_definitions', string_agg(job, ', ' ORDER BY job) FROM gpss.job_definitions
 $$;
 SET ROLE regress_gpss_alice;
 SELECT * FROM pg_temp.visible();
@@ -159,6 +161,25 @@ SET ROLE regress_gpss_alice;
 SELECT pg_temp.error_of($$SELECT gpss.submit_job('c', pg_temp.config())$$);
 RESET ROLE;
 GRANT CREATE ON SCHEMA gpss_privileges TO regress_gpss_alice;
+-- Without USAGE on a schema: in the configuration, by the search path, in plain SQL.
+CREATE SCHEMA gpss_closed;
+CREATE TABLE gpss_closed.readings (sensor int, value numeric);
+CREATE TABLE gpss_closed.elsewhere (sensor int, value numeric);
+GRANT INSERT ON gpss_closed.readings, gpss_closed.elsewhere TO regress_gpss_alice;
+SELECT 'gpss_closed.readings'::regclass::oid AS closed \gset
+SET ROLE regress_gpss_alice;
+SET search_path = gpss_closed, gpss_privileges;
+SELECT pg_temp.error_of($$SELECT gpss.submit_job('c', pg_temp.config('TABLE: readings', 'SCHEMA: gpss_closed
+      TABLE: readings'))$$);
+SELECT pg_temp.error_of($$SELECT gpss.submit_job('c', pg_temp.config('TABLE: readings', 'TABLE: elsewhere'))$$);
+SELECT pg_temp.error_of(format('SELECT gpss.submit_job(''c'', source => ''alices_source'', target => %s)', :'closed'));
+SELECT pg_temp.error_of($$SELECT gpss.submit_job('c', pg_temp.config('KAFKA:', 'KAFKA:
+   METADATA: {SCHEMA: gpss_closed}'))$$);
+RESET ROLE;
+SET search_path = gpss_privileges;
+SET client_min_messages = warning;
+DROP SCHEMA gpss_closed CASCADE;
+RESET client_min_messages;
 SET ROLE regress_gpss_alice;
 SELECT gpss.submit_job('c', pg_temp.config()) AS id \gset
 SELECT owner FROM gpss.jobs WHERE name = 'c';

@@ -197,6 +197,21 @@ SELECT pg_temp.error_of(format('SELECT gpss.submit_job(%L, %L)', name, pg_temp.c
 SELECT gpss.submit_job(NULL, pg_temp.config()) IS NULL;
 SELECT pg_temp.error_of('SELECT * FROM gpss.check(pg_temp.config(''TOPIC:'', ''TOPICS:''))');
 
+-- What a job was submitted as, one row for each of its tables.
+SELECT gpss.submit_job('definition', pg_temp.config('KAFKA:
+   INPUT:', 'ALERT: {COMMAND: "true", TIMEOUT: 5}
+SCHEDULE: {RETRY_INTERVAL: 10s}
+KAFKA:
+   TASK: {POST_BATCH_SQL: SELECT 1, BATCH_INTERVAL: 3, PREPARE_SQL: SELECT 2, TEARDOWN_SQL: SELECT 3}
+   INPUT:')) > 0 AS submitted;
+\x on
+SELECT job, origin, source_table = 'gpss_job_' || job_id AS source_table, topic, filter, output, target_table, mode, mapping, max_row,
+    minimal_interval, error_limit, prepare_sql, post_batch_sql, batch_interval, teardown_sql, schedule, alert
+FROM gpss.job_definitions;
+\x off
+SELECT gpss.remove_job('definition');
+SELECT count(*) FROM gpss.job_definitions;
+
 -- gpss.load raises what is wrong with its configuration, and makes no job.
 SELECT pg_temp.error_of('SELECT * FROM gpss.load(pg_temp.config(''TOPIC:'', ''TOPICS:''))');
 SELECT pg_temp.error_of('SELECT * FROM gpss.load(pg_temp.config(''TABLE: readings'', ''TABLE: nowhere''))');

@@ -20,6 +20,15 @@ SELECT gpss.submit_job('full', source => 'source', target => 'target',
     error_limit => '5%', workers => 4) > 0 AS submitted;
 SELECT jsonb_pretty(spec) FROM gpss.job WHERE name = 'full' AND removed_at IS NULL;
 SELECT name, topic, target_schema, target_table, mode, status FROM gpss.jobs;
+-- The same in words, and its statement, for which no broker is asked.
+\x on
+SELECT job, created_at = (SELECT created_at FROM gpss.jobs WHERE id = job_id) AS created, origin, source_schema, source_table,
+    topic, filter, output, target_schema, target_table, mode, mapping, transformer, output_filter, max_row, minimal_interval,
+    error_limit, workers, search_path, prepare_sql, post_batch_sql, batch_interval, teardown_sql, schedule, alert
+FROM gpss.job_definitions;
+\x off
+SELECT target, statement, partition_id, "row", error FROM gpss.dryrun('full', 0);
+SELECT pg_temp.error_of('SELECT * FROM gpss.dryrun(''full'', -1)');
 -- Without a mapping, columns of the same name; the defaults; no bound on the rows.
 SELECT gpss.submit_job('names', source => 'named', target => 'target', max_row => 0) > 0 AS submitted;
 SELECT spec->'outputs'->0->'mapping', spec->'commit', spec->'workers' FROM gpss.job WHERE name = 'names' AND removed_at IS NULL;
