@@ -65,6 +65,15 @@ fn rows_of_a_foreign_table_wait_for_their_offsets_so_that_a_crash_repeats_no_bat
     let of_config = delivery.replace("'numbers'", &config);
     assert_eq!(scene.db.sql(&of_config), promise);
     scene.stop();
+
+    // Also where nothing is known to be elsewhere, for the jobs of one database.
+    let setting = format!("ALTER DATABASE {} SET gpss.synchronous_commit = on", scene.db.name);
+    scene.db.sql(&format!("ALTER TABLE farther DETACH PARTITION far; {setting}"));
+    scene.start();
+    scene.topic.send_lines(0, "{\"n\": -2}");
+    let waits = "SELECT waits FROM numbers WHERE n = -2";
+    eventually("a row that waits", 30, || scene.db.sql(waits) == "on");
+    scene.stop();
 }
 
 /// What is said of the job when it has ended.
