@@ -54,9 +54,9 @@ KAFKA:
     let how = "SELECT detail FROM gpss.check('mapped') WHERE detail LIKE '%written in bulk'";
     assert!(!scene.db.sql(how).is_empty());
 
-    // What goes nowhere is said; fields of a document keep their exact names.
-    let scene_two = by_name.replace("NAME: IUCR", "NAME: code").replace("NAME: Ward", "NAME: note");
-    let found = check(&scene, &scene_two);
+    // What goes nowhere is said, by a load too; fields of a document keep their exact names.
+    let others = by_name.replace("NAME: IUCR", "NAME: code").replace("NAME: Ward", "NAME: note");
+    let found = check(&scene, &others);
     assert_eq!(
         found,
         format!(
@@ -66,6 +66,12 @@ KAFKA:
              remark|ok|nothing fills columns \"iucr\", \"Ward\" of table \"public\".\"crimes\": No source \
              column has the same name, and there is no default.|f"
         )
+    );
+    let notices = scene.db.notices(&format!("SELECT * FROM gpss.load({})", scene.placed(&others)));
+    assert!(
+        notices.contains("WARNING:  source columns \"code\", \"note\" go nowhere")
+            && notices.contains("NOTICE:  nothing fills columns \"iucr\", \"Ward\""),
+        "{notices}"
     );
 }
 
