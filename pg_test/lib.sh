@@ -130,3 +130,16 @@ free_ports() {
     done
     printf '%s\n' "${!ports[*]}"
 }
+
+# certificate DIR NAME [ISSUER]: DIR/NAME.pem and DIR/NAME.key, for what certificates.cnf says under
+# that name, signed by DIR's ISSUER or by itself.
+certificate() {
+    local dir=$1 name=$2 issuer=()
+    [[ -z ${3:-} ]] || issuer=(-CA "$dir/$3.pem" -CAkey "$dir/$3.key")
+    openssl req -x509 -config "$root/pg_test/certificates.cnf" -extensions "$name" \
+        -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=gpss test $name" \
+        "${issuer[@]}" -keyout "$dir/$name.key" -out "$dir/$name.pem" &>>"$dir/log" || {
+        tail -20 "$dir/log" >&2
+        die "making the $name's certificate failed"
+    }
+}

@@ -31,6 +31,25 @@ impl Broker {
         script("broker", &[self.name, "sasl-address"])
     }
 
+    /// The options of a foreign server whose clients are nobody in particular, over TLS.
+    pub fn ssl_options(&self) -> String {
+        self.tls_options("ssl-address", "ssl")
+    }
+
+    /// The same for clients that come with a user's name and password, which are not among them.
+    pub fn sasl_ssl_options(&self) -> String {
+        let options = self.tls_options("sasl-ssl-address", "sasl_ssl");
+        format!("{options}, \"sasl.mechanisms\" 'SCRAM-SHA-256'")
+    }
+
+    fn tls_options(&self, listener: &str, protocol: &str) -> String {
+        let address = script("broker", &[self.name, listener]);
+        let ca = script("broker", &[self.name, "ca"]);
+        format!(
+            "brokers '{address}', \"security.protocol\" '{protocol}', \"ssl.ca.location\" '{ca}'"
+        )
+    }
+
     /// Makes a user, or changes his password.
     pub fn user(&self, name: &str, password: &str) {
         script("broker", &[self.name, "user", name, password]);
