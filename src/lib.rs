@@ -30,6 +30,7 @@ pgrx::pg_module_magic!();
 pub extern "C-unwind" fn _PG_init() {
     pg::backtrace::disable();
     gucs::init();
+    kafka::before_clients(pg::exit::leave_without_atexit);
     worker::launcher::register();
 }
 

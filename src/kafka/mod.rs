@@ -19,5 +19,5 @@ mod notices;
 pub mod properties;
 
 pub use consumer::{Consumer, Event, PartitionFault};
-pub use native::{MetadataAnswers, Record, TopicFound, Waker};
+pub use native::{MetadataAnswers, Record, TopicFound, Waker, before_clients};
 pub use properties::Properties;

@@ -9,7 +9,10 @@
 //! only registers an exit handler. Being the youngest, that one runs first of all handlers, after
 //! all of PostgreSQL's callbacks, and leaves by _exit(2) with PostgreSQL's exit code. What is
 //! skipped is atexit(3) handlers alone: PostgreSQL's own has nothing left to do by then, and the
-//! server writes its output unbuffered.
+//! server writes its output unbuffered. What others have printed is flushed.
+//!
+//! A session that is terminated ends like that too: FATAL unwinds no Rust, and its clients and
+//! threads live until the end.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -27,7 +30,8 @@ pub fn be_forgotten() {
 }
 
 /// From now on this process ends without running atexit(3) handlers. To be called before the first
-/// thread that may live until the end; again is fine. Never in the postmaster.
+/// thread that may live until the end, on the main thread; again is fine, on any. Never in the
+/// postmaster.
 ///
 /// Raises: 54000 when PostgreSQL has no slot for another callback.
 pub fn leave_without_atexit() {
@@ -48,7 +52,14 @@ unsafe extern "C-unwind" fn on_exit(code: c_int, _arg: Datum) {
     }
 }
 
+unsafe extern "C" {
+    static stdout: *mut libc::FILE;
+}
+
 extern "C" fn leave() {
+    // SAFETY: stdio.h: the C library's own stream. No other one, as exit(3) would: a thread of a
+    // library may be within it, and holds its lock.
+    unsafe { libc::fflush(stdout) };
     // SAFETY: _exit(2): all of PostgreSQL's callbacks have run (see above).
     unsafe { libc::_exit(EXIT_CODE.load(Ordering::Relaxed)) }
 }

@@ -12,6 +12,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crate::error::{Error, Result, SqlState};
+use crate::pg::exit;
 
 /// A running thread and the place where its result arrives.
 pub struct Thread<T> {
@@ -39,6 +40,7 @@ fn start<T: Send + 'static>(
 ) -> io::Result<Thread<T>> {
     // pgrx gives the process to the thread that calls it first: that has to be this one.
     pgrx::pg_sys::thread_check::check_active_thread();
+    exit::leave_without_atexit();
     let (send, result) = channel();
     let body = move || {
         let outcome = catch_unwind(AssertUnwindSafe(f)).map_err(|panic| bug(&*panic));

@@ -27,7 +27,7 @@ use crate::model::state::Status;
 use crate::pg::bgworker;
 use crate::pg::lock::{Mode, SessionLock};
 use crate::pg::tx::tx;
-use crate::pg::{acl, activity, caught, exit, latch, signals};
+use crate::pg::{acl, activity, caught, latch, signals};
 use state::Said;
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,6 @@ pub fn main() {
     signals::install_stop();
     let args = LoaderArgs::mine();
     bgworker::connect(args.database, Some(args.owner));
-    exit::leave_without_atexit();
     let mut loader = Loader {
         args,
         locks: None,

@@ -8,7 +8,7 @@ use crate::kafka::fault::Fault;
 use rdkafka::bindings as rd;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Longest timeout that librdkafka takes for a question (rdkafka_admin.c), in milliseconds.
@@ -25,6 +25,15 @@ pub struct Client {
 
 /// Faults kept until they are taken: one for each partition of a topic that is gone, and more.
 const FAULTS: usize = 10_000;
+
+static BEFORE_CLIENTS: OnceLock<fn()> = OnceLock::new();
+
+/// From now on `prepare` is called before each client is made, on the thread that makes it: for what a
+/// process with librdkafka's threads needs to have.
+pub fn before_clients(prepare: fn()) {
+    // The library is wired once.
+    let _ = BEFORE_CLIENTS.set(prepare);
+}
 
 /// Takes the errors of a topic or a partition that librdkafka finds in metadata. It puts them into
 /// the partition's queue as errors of the client (rdkafka_partition.c, `rd_kafka_toppar_enq_error`),
@@ -60,6 +69,9 @@ impl Client {
         conf: Conf,
         metadata_answers: Option<MetadataAnswers>,
     ) -> Result<Arc<Client>, String> {
+        if let Some(prepare) = BEFORE_CLIENTS.get() {
+            prepare();
+        }
         let mut reason: [c_char; REASON_BYTES] = [0; REASON_BYTES];
         let faults = Arc::<Mutex<Vec<Fault>>>::default();
         // SAFETY: on success librdkafka owns the configuration, on failure it stays ours. Faults and

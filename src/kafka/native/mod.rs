@@ -24,7 +24,7 @@ mod raw;
 mod signals;
 mod topic;
 
-pub use client::{Client, EARLIEST, LATEST};
+pub use client::{Client, EARLIEST, LATEST, before_clients};
 pub use conf::{Conf, Refusal};
 pub use event::{Answer, TopicFound};
 pub use message::{Record, Taken};
