@@ -34,4 +34,5 @@ mod e2e {
     mod survival;
     mod targets;
     mod triggers;
+    mod terminations;
 }

@@ -15,7 +15,7 @@ use crate::model::config::LoadConfig;
 use crate::model::job::JobSpec;
 use crate::model::partitions::Partitions;
 use crate::model::statement::qualified;
-use crate::pg::caught::Level;
+use crate::pg::caught::{Level, raise};
 use crate::pg::fdw::Table;
 use crate::pg::signals;
 use crate::pg::spi::Plan;
@@ -56,6 +56,9 @@ fn run(text: &str, properties: JsonB) -> Result<Vec<Finding>> {
     let mut findings = vec![];
     match job_or_config(&tx, text, properties)? {
         Named::Job(job) => {
+            if let Err(error) = job.check_can_run() {
+                note(&mut findings, "owner", Err(error));
+            }
             check_source(&tx, &job.spec, job.owner, &mut findings);
             check_target(&tx, &job, &mut findings);
         }
@@ -219,7 +222,7 @@ fn check_kafka(
         Ok(opened) => opened,
         Err(error) => return note(findings, "properties", Err(error)),
     };
-    let cancelled = signals::interrupt_pending;
+    let cancelled = signals::is_over;
     let reached = consumer.cluster_id(TIMEOUT, &cancelled);
     let works = reached.is_ok();
     note(
@@ -264,10 +267,14 @@ fn no_partition(topic: &str, partition: i32) -> Error {
         .hint("PARTITIONS, the foreign table's option \"partitions\", names it.")
 }
 
+/// Raises: the error of a cancel, which finds out nothing.
 fn note(findings: &mut Vec<Finding>, component: &str, outcome: Result<String>) {
     findings.push(match outcome {
         Ok(detail) => (component.to_owned(), "ok".to_owned(), detail, None),
         Err(error) => {
+            if error.sqlstate == SqlState::QUERY_CANCELED {
+                raise(error);
+            }
             let detail = error.to_string();
             (component.to_owned(), "failed".to_owned(), detail, error.hint)
         }

@@ -145,9 +145,8 @@ impl TopicScan {
         if self.ranges.is_none() {
             self.limits = self.limits(bounds);
             self.limits.chosen = self.partitions.clone();
-            let ranges = self.told.resolve(&mut client, &self.topic, &self.from, &self.limits);
-            signals::check_for_interrupts();
-            self.ranges = Some(ranges?);
+            let ranges = self.told.resolve(&mut client, &self.topic, &self.from, &self.limits)?;
+            self.ranges = Some(ranges);
         }
         let ranges = self.ranges.iter().flatten();
         self.open = ranges.clone().map(|(p, (_, end))| (*p, *end)).collect();
@@ -292,7 +291,7 @@ impl Told {
         from: &BTreeMap<i32, i64>,
         limits: &Limits,
     ) -> Result<BTreeMap<i32, (i64, i64)>> {
-        let cancelled = signals::interrupt_pending;
+        let cancelled = signals::is_over;
         let all = match self.partitions.take() {
             Some(all) => all,
             None => client.consumer()?.topic(topic, METADATA_TIMEOUT, &cancelled)?.partitions,

@@ -10,7 +10,8 @@ use crate::error::{Error, Result, SqlState};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::time::{Duration, Instant};
 
-/// All functions wait for `timeout` at most and look at `cancelled` every 100 ms.
+/// All functions wait for `timeout` at most and look at `cancelled` every 100 ms; it may as well leave
+/// by a panic.
 ///
 /// # Errors
 /// 08006 when no broker answers, 28000 when they refuse the credentials, 42501 without the ACL,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_sys;
 
+use crate::pg::caught::caught;
 use crate::pg::compat;
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -72,10 +73,22 @@ pub fn check_for_interrupts() {
     pgrx::check_for_interrupts!();
 }
 
-/// Would `check_for_interrupts` have something to do? For code that must not be left by an ERROR.
-pub fn interrupt_pending() -> bool {
-    // SAFETY: globals.c: a flag of this process that handlers set.
-    unsafe { (&raw const pg_sys::InterruptPending).read_volatile() != 0 }
+/// The same for a wait that asks whether it shall end: never, but by an ERROR.
+///
+/// Raises: 57014 when cancelled or told to stop.
+pub fn is_over() -> bool {
+    check_for_interrupts();
+    false
+}
+
+/// The same for a worker outside a transaction, whose wait is ended by a cancel, and nothing else: shall
+/// it end? A cancel is forgotten then.
+pub fn wait_is_over() -> bool {
+    let cancelled = caught(|| {
+        check_for_interrupts();
+        Ok(())
+    });
+    cancelled.is_err() || stop_requested()
 }
 
 /// Forgets a cancel that was not raised yet, so that it does not end what has to be done because of

@@ -447,7 +447,7 @@ impl Loader {
     /// Asks for the topic. One that has been read before is missed for good only when it is still
     /// missing a little later: brokers that have just started may not know it yet.
     fn find(&self, job: &Job, consumer: &Consumer) -> Result<TopicFound> {
-        let ask = || consumer.topic(&job.spec.topic, METADATA_TIMEOUT, &signals::stop_requested);
+        let ask = || consumer.topic(&job.spec.topic, METADATA_TIMEOUT, &signals::wait_is_over);
         match ask() {
             Err(error)
                 if error.sqlstate == SqlState::UNDEFINED_OBJECT
@@ -497,12 +497,7 @@ impl Loader {
             }
             latch::wait(left, None);
             // A cancel by pg_cancel_backend ends the wait, not the job.
-            if caught::caught(|| {
-                signals::check_for_interrupts();
-                Ok(())
-            })
-            .is_err()
-            {
+            if signals::wait_is_over() {
                 return Ok(!signals::stop_requested());
             }
         }

@@ -48,7 +48,7 @@ pub fn check_reset(run: &Run, topic: &str, partitions: &[i32]) -> Result<()> {
 /// The partitions' ends as they stand now.
 pub fn ends(consumer: &Consumer, topic: &str, partitions: &[i32]) -> Result<Offsets> {
     let end = |partition: &i32| {
-        let cancelled = signals::stop_requested;
+        let cancelled = signals::wait_is_over;
         let (_, high) = consumer.watermarks(topic, *partition, METADATA_TIMEOUT, &cancelled)?;
         Ok((*partition, high))
     };
@@ -64,7 +64,7 @@ pub fn resolve(
 ) -> Result<(Offsets, Offsets)> {
     let Wanted { job, run, positioned, .. } = *wanted;
     let topic = &job.spec.topic;
-    let cancelled = signals::stop_requested;
+    let cancelled = signals::wait_is_over;
     let cluster_id = consumer.cluster_id(METADATA_TIMEOUT, &cancelled)?;
     let origin = Origin { cluster_id, topic_id: found.id.clone() };
     let (stored, inherited) = tx(|tx| {

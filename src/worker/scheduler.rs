@@ -112,10 +112,7 @@ fn wait(timeout: Duration, watched: &[i32]) {
         let left = until.saturating_duration_since(Instant::now());
         let woken = latch::wait(if watched.is_empty() { left } else { left.min(SOON) }, None);
         // A cancel by pg_cancel_backend has nothing to cancel here.
-        let _ = caught::caught(|| {
-            signals::check_for_interrupts();
-            Ok(())
-        });
+        signals::wait_is_over();
         signals::reload_config_if_asked();
         let ended = watched.iter().any(|pid| !latch::is_alive(*pid));
         if woken.by_latch || ended || Instant::now() >= until {
