@@ -81,15 +81,17 @@ impl Job {
     /// May a worker of the job be started?
     pub fn check_can_run(&self) -> Result<()> {
         self.check_owner_exists()?;
-        if acl::can_login(self.owner) {
+        let (sqlstate, what, hint) = if !acl::can_login(self.owner) {
+            (SqlState::NOT_IN_PREREQUISITE_STATE, "cannot log in", "ALTER ROLE … LOGIN.")
+        } else if !acl::may_connect(self.owner) {
+            let hint = "GRANT CONNECT ON DATABASE … TO ….";
+            (SqlState::INSUFFICIENT_PRIVILEGE, "may not connect to the database", hint)
+        } else {
             return Ok(());
-        }
-        Err(Error::new(
-            SqlState::NOT_IN_PREREQUISITE_STATE,
-            format!("the owner of job \"{}\" cannot log in", self.name),
-        )
-        .detail("A job's worker connects to the database as its owner.")
-        .hint("ALTER ROLE … LOGIN."))
+        };
+        Err(Error::new(sqlstate, format!("the owner of job \"{}\" {what}", self.name))
+            .detail("A job's worker connects to the database as its owner.")
+            .hint(hint))
     }
 }
 

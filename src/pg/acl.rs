@@ -97,6 +97,11 @@ pub fn can_login(role: Oid) -> bool {
     }
 }
 
+/// Has the role CONNECT on this process's database? True for superusers. A transaction is open.
+pub fn may_connect(role: Oid) -> bool {
+    compat::may_connect(role)
+}
+
 /// Has the current user USAGE on the foreign-data wrapper of that name? False if there is none.
 pub fn may_use_wrapper(name: &str) -> bool {
     let name = CString::new(name).unwrap_or_default();

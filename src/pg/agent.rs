@@ -117,7 +117,9 @@ impl Agent {
         // SAFETY: globals.c: this process's database and pid.
         let (database, pid) = unsafe { (pg_sys::MyDatabaseId, pg_sys::MyProcPid) };
         let session = acl::session_user();
-        let session = if acl::can_login(session) { session } else { pg_sys::InvalidOid };
+        // What has been taken from the role since then concerns its next sessions.
+        let may_begin = acl::can_login(session) && acl::may_connect(session);
+        let session = if may_begin { session } else { pg_sys::InvalidOid };
         let worker = Worker {
             name: "gpss agent",
             kind: "gpss agent",

@@ -175,6 +175,22 @@ pub(super) unsafe fn may_use_wrapper(wrapper: pg_sys::Oid, role: pg_sys::Oid) ->
     result == pg_sys::AclResult::ACLCHECK_OK
 }
 
+/// Has the role CONNECT on this process's database? True for superusers.
+pub(super) fn may_connect(role: pg_sys::Oid) -> bool {
+    let connect = pg_sys::ACL_CONNECT as pg_sys::AclMode;
+    // SAFETY: aclchk.c: a role that does not exist has what PUBLIC has; the database exists, as this
+    // process is connected to it. In a transaction, as every user of the catalogs here.
+    let result = unsafe {
+        let database = pg_sys::MyDatabaseId;
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let result = pg_sys::pg_database_aclcheck(database, role, connect);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let result = pg_sys::object_aclcheck(pg_sys::DatabaseRelationId, database, role, connect);
+        result
+    };
+    result == pg_sys::AclResult::ACLCHECK_OK
+}
+
 /// What a worker passes when it connects as a role: 17 can let in roles without LOGIN.
 pub(super) const CONNECT_FLAGS: u32 = {
     #[cfg(any(feature = "pg17", feature = "pg18"))]

@@ -658,3 +658,44 @@ fn changed_options_of_the_source_hold_from_the_next_session_on() {
         "SELECT gpss.remove_job('numbers'); DROP OWNED BY sees_options; DROP ROLE sees_options",
     );
 }
+
+#[test]
+fn a_role_that_may_not_connect_is_told_so() {
+    let flow = Flow::of_role("shut_out");
+    let database = &flow.db().name;
+    flow.goes_on();
+    flow.db().sql(&format!("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC"));
+    flow.goes_on();
+    let pid = flow.pid_of("loader").expect("a loader");
+    flow.db().sql(&format!("SELECT pg_terminate_backend({pid})"));
+    let said = flow.error();
+    assert!(said.contains("connect") && said.contains("GRANT CONNECT ON DATABASE"), "{said}");
+    assert_eq!(flow.logged_in_three_seconds("FATAL"), 0);
+    let failed = "SELECT component, detail FROM gpss.check('numbers') WHERE status = 'failed'";
+    assert!(flow.db().sql(failed).starts_with("owner|the owner of job"));
+    assert!(flow.db().error("SELECT gpss.start_job('numbers')").contains("GRANT CONNECT"));
+    // About a password that no worker has.
+    flow.db().sql(&format!(
+        "GRANT CONNECT ON DATABASE {database} TO shut_out; ALTER ROLE shut_out VALID UNTIL '2001-01-01'"
+    ));
+    flow.scene.start();
+    flow.goes_on();
+    flow.scene.stop();
+
+    // Limits are for clients, of which there may be more already.
+    let db = flow.db();
+    std::thread::scope(|threads| {
+        threads.spawn(|| db.try_sql("SET application_name = 'client'; SELECT pg_sleep(60)"));
+        let client = "FROM pg_stat_activity WHERE application_name = 'client'";
+        let count = format!("SELECT count(*) {client}");
+        eventually("a client", 10, || db.number(&count) == 1);
+        db.sql(&format!(
+            "ALTER DATABASE {database} CONNECTION LIMIT 0; ALTER ROLE shut_out CONNECTION LIMIT 0"
+        ));
+        flow.scene.start();
+        flow.goes_on();
+        db.sql(&format!("SELECT pg_terminate_backend(pid) {client}"));
+    });
+    flow.scene.stop();
+    flow.db().sql("SELECT gpss.remove_job('numbers'); DROP OWNED BY shut_out; DROP ROLE shut_out");
+}
