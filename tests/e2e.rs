@@ -29,10 +29,11 @@ mod e2e {
     mod scan;
     mod scan_json;
     mod schedule;
+    mod schema_ids;
     mod statistics;
     mod surroundings;
     mod survival;
     mod targets;
-    mod triggers;
     mod terminations;
+    mod triggers;
 }

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::format::record::Fault;
+use crate::format::schema_id::SchemaId;
 use crate::format::schemas::{Registered, Schemas};
 use crate::pg::{signals, threads};
 use crate::registry::Registry;
@@ -15,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Cancellable(pub Arc<Registry>);
 
 impl Schemas for Cancellable {
-    fn schema(&self, id: u32) -> Result<Arc<Registered>, Fault> {
+    fn schema(&self, id: SchemaId) -> Result<Arc<Registered>, Fault> {
         let registry = Arc::clone(&self.0);
         ask(&self.0, move || registry.schema(id)).unwrap_or_else(|error| Err(Fault::Failed(error)))
     }

@@ -8,6 +8,7 @@ use super::session::Needs;
 use crate::error::{Error, Result, SqlState};
 use crate::format::avro::AvroDecoder;
 use crate::format::protobuf::{ProtobufDecoder, SchemaSource};
+use crate::format::schema_id::Prefix;
 use crate::format::schemas::Schemas;
 use crate::format::{Decode, MessageDecoder, Reading, text_decoder};
 use crate::model::content::{Content, Format};
@@ -161,7 +162,11 @@ impl SideFormat {
     fn reading(&self, asks: Asks) -> Result<Reading> {
         let Some(content) = &self.content else { return Ok(Reading::Ignored) };
         Ok(match content.format {
-            Format::Json if content.get("encoding").is_none() => Reading::Json,
+            Format::Json
+                if content.get("encoding").is_none() && Prefix::of(content)? == Prefix::Four =>
+            {
+                Reading::Json
+            }
             // The bytes are the message's own, and the function is called where the row is made.
             Format::Binary | Format::Custom => Reading::Ignored,
             Format::Avro | Format::Protobuf => {

@@ -138,11 +138,13 @@ impl Reader {
         let budget = Arc::new(Budget { used: Mutex::new(0), freed: Condvar::new(), limit: budget });
         let wake = Arc::new(EventFd::new()?);
         let (used, reusable) = bounded(CHANNEL_BLOCKS);
+        let decoder = formats.decoder(needs)?;
+        let headers = needs.headers || decoder.reads_headers();
         let work = Work {
             topic: topic.to_owned(),
-            decoder: formats.decoder(needs)?,
+            decoder,
             width: width(&needs.sides),
-            headers: needs.headers,
+            headers,
             out: Out {
                 sender,
                 stop: Arc::clone(&stop),

@@ -6,6 +6,7 @@
 use super::copy::refused;
 use super::encoding::Converter;
 use super::record::{Decode, Fault, Record, Sink};
+use super::schema_id::Prefix;
 use crate::error::Result;
 use crate::model::content::Content;
 use memchr::memmem::Finder;
@@ -14,6 +15,7 @@ use memchr::memmem::Finder;
 #[derive(Debug)]
 pub struct JsonlDecoder {
     converter: Converter,
+    prefix: Prefix,
     separator: Finder<'static>,
 }
 
@@ -27,6 +29,7 @@ impl JsonlDecoder {
         }
         Ok(JsonlDecoder {
             converter: Converter::new(content)?,
+            prefix: Prefix::of(content)?,
             separator: Finder::new(separator.as_bytes()).into_owned(),
         })
     }
@@ -34,7 +37,7 @@ impl JsonlDecoder {
 
 impl Decode for JsonlDecoder {
     fn decode(&mut self, payload: &[u8], sink: &mut Sink<'_>) -> Result<(), Fault> {
-        let mut rest = self.converter.document(payload)?;
+        let mut rest = self.converter.document(self.prefix.strip(payload)?)?;
         loop {
             let (piece, behind) = match self.separator.find(rest) {
                 Some(at) => {

@@ -5,8 +5,9 @@ use super::cast::{Cast, Converted, cast};
 use super::json::JsonDecoder;
 use super::path::JsonField;
 use super::record::{Decode, Fault, Record};
+use super::schema_id::{self, Prefix};
 use crate::error::Error;
-use crate::model::rows::{Decoded, Document, Message, Part, Rows, Text, Width};
+use crate::model::rows::{Decoded, Document, Message, Part, Rows, Side, Text, Width};
 use std::fmt;
 
 /// Bytes that one message may grow to in a block when it holds several records: what a short text of
@@ -94,6 +95,7 @@ enum SideDecoder {
 
 struct Records {
     decoder: Box<dyn Decode>,
+    reads_schema_ids: bool,
     json: JsonDecoder,
     wanted: Wanted,
     texts: Vec<Text>,
@@ -116,6 +118,11 @@ impl MessageDecoder {
             value: SideDecoder::new(value, &wanted[0]),
             key: SideDecoder::new(key, &wanted[1]),
         }
+    }
+
+    /// Does a message's header decide how it is decoded? Then it is to have them.
+    pub fn reads_headers(&self) -> bool {
+        self.value.reads_schema_ids() || self.key.reads_schema_ids()
     }
 
     /// Decodes a message and appends it to the block: with its records, or with the reason why it
@@ -145,7 +152,7 @@ impl MessageDecoder {
         let outcome = match &mut self.key {
             SideDecoder::Ignored => {
                 let mut first = true;
-                self.value.each(message.value, &mut |part| {
+                self.value.each(Side::Value, message, &mut |part| {
                     add(part, &Part::default(), std::mem::take(&mut first))
                 })
             }
@@ -183,9 +190,9 @@ fn with_key(
     let mut faulty_key = true;
     let mut each_value = |key: &Part<'_>| {
         let mut first = true;
-        value.each(message.value, &mut |part| add(part, key, std::mem::take(&mut first)))
+        value.each(Side::Value, message, &mut |part| add(part, key, std::mem::take(&mut first)))
     };
-    let outcome = key.each(message.key, &mut |part| {
+    let outcome = key.each(Side::Key, message, &mut |part| {
         keys += 1;
         if keys > 1 {
             return Err(Fault::bad("more than one record"));
@@ -218,6 +225,7 @@ impl SideDecoder {
     fn records(decoder: Box<dyn Decode>, json: JsonDecoder, wanted: &Wanted) -> SideDecoder {
         let (texts, scratch) = (vec![], vec![]);
         SideDecoder::Records(Box::new(Records {
+            reads_schema_ids: decoder.reads_schema_ids(),
             decoder,
             json,
             wanted: wanted.clone(),
@@ -226,20 +234,40 @@ impl SideDecoder {
         }))
     }
 
-    /// Hands each record of the payload to `take`. A tombstone is a record of NULLs.
+    fn reads_schema_ids(&self) -> bool {
+        match self {
+            SideDecoder::Ignored | SideDecoder::Json(_) => false,
+            SideDecoder::Records(records) => records.reads_schema_ids,
+        }
+    }
+
+    /// Hands each record of this side's payload to `take`. A tombstone is a record of NULLs.
     #[inline]
     fn each(
         &mut self,
-        payload: Option<&[u8]>,
+        side: Side,
+        message: &Message<'_>,
         take: &mut dyn FnMut(&Part<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        let payload = match side {
+            Side::Value => message.value,
+            Side::Key => message.key,
+        };
         let Some(payload) = payload else { return take(&Part::default()) };
         match self {
             SideDecoder::Ignored => take(&Part::default()),
-            SideDecoder::Json(decoder) => take(&part_of(decoder, payload, Document::Whole)?),
+            SideDecoder::Json(decoder) if payload.first() != Some(&0) => {
+                take(&part_of(decoder, payload, Document::Whole)?)
+            }
+            // Confluent's serializer of JSON Schema writes the schema's id before the document.
+            SideDecoder::Json(decoder) => {
+                let document = Prefix::Four.strip(payload)?;
+                take(&part_of(decoder, document, Document::Bytes(document))?)
+            }
             SideDecoder::Records(records) => {
-                let Records { decoder, json, wanted, texts, scratch } = &mut **records;
-                decoder.decode(payload, &mut |record| {
+                let Records { decoder, reads_schema_ids, json, wanted, texts, scratch } =
+                    &mut **records;
+                let mut each = |record: Record<'_>| {
                     let mut part = match record.document {
                         Some(document) => part_of(json, document, Document::Bytes(document))?,
                         None => Part::default(),
@@ -254,7 +282,15 @@ impl SideDecoder {
                         None => &scratch[..],
                     };
                     take(&Part { texts, record: record.fields, scratch, ..part })
-                })
+                };
+                let id = match *reads_schema_ids {
+                    true => schema_id::of_headers(message.headers, side)?,
+                    false => None,
+                };
+                match id {
+                    Some(id) => decoder.decode_identified(&id, payload, &mut each),
+                    None => decoder.decode(payload, &mut each),
+                }
             }
         }
     }

@@ -23,6 +23,7 @@ pub mod plain;
 pub mod protobuf;
 pub mod record;
 mod scan;
+pub mod schema_id;
 pub mod schemas;
 mod shape;
 mod special;

@@ -2,6 +2,7 @@
 
 use super::encoding::Converter;
 use super::record::{Decode, Fault, Record, Sink};
+use super::schema_id::Prefix;
 use crate::error::Result;
 use crate::model::content::Content;
 
@@ -15,23 +16,25 @@ impl Decode for BinaryDecoder {
     }
 }
 
-/// One document: the payload, converted to UTF-8 when it is in another encoding.
+/// One document: the payload, converted to UTF-8 when it is in another encoding, without a schema's id
+/// before it.
 #[derive(Debug)]
 pub struct DocumentDecoder {
     converter: Converter,
+    prefix: Prefix,
 }
 
 impl DocumentDecoder {
     /// # Errors
     /// `INVALID_PARAMETER` for an encoding that cannot be converted.
     pub fn new(content: &Content) -> Result<DocumentDecoder> {
-        Ok(DocumentDecoder { converter: Converter::new(content)? })
+        Ok(DocumentDecoder { converter: Converter::new(content)?, prefix: Prefix::of(content)? })
     }
 }
 
 impl Decode for DocumentDecoder {
     fn decode(&mut self, payload: &[u8], sink: &mut Sink<'_>) -> Result<(), Fault> {
-        let document = self.converter.document(payload)?;
+        let document = self.converter.document(self.prefix.strip(payload)?)?;
         sink(Record { document: Some(document), fields: &[] })
     }
 }

@@ -40,4 +40,23 @@ pub trait Decode: Send {
     /// # Errors
     /// Its own fault, or the sink's, at which it stops.
     fn decode(&mut self, payload: &[u8], sink: &mut Sink<'_>) -> Result<(), Fault>;
+
+    /// Does it look its schemas up by ids, which a header of the message may hold?
+    fn reads_schema_ids(&self) -> bool {
+        false
+    }
+
+    /// As `decode`, of a payload whose schema a header names, by these bytes; for a decoder that
+    /// `reads_schema_ids`.
+    ///
+    /// # Errors
+    /// As `decode`.
+    fn decode_identified(
+        &mut self,
+        _id: &[u8],
+        payload: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Fault> {
+        self.decode(payload, sink)
+    }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::record::Fault;
+use super::schema_id::SchemaId;
 
 /// Schemas by the ids that messages carry.
 pub trait Schemas: Send + Sync {
@@ -11,7 +12,7 @@ pub trait Schemas: Send + Sync {
     ///
     /// # Errors
     /// `Bad` when there is no such schema, `Failed` when nobody can say.
-    fn schema(&self, id: u32) -> Result<Arc<Registered>, Fault>;
+    fn schema(&self, id: SchemaId) -> Result<Arc<Registered>, Fault>;
 }
 
 /// A schema as it was registered.

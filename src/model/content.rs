@@ -112,6 +112,7 @@ pub const OPTIONS: &[FormatOption] = &[
     FormatOption { name: "schema_cert", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
     FormatOption { name: "schema_key", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
     FormatOption { name: "schema_min_tls_version", kind: Kind::Text, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema_id_bytes", kind: Kind::Text, formats: &[Avro, Json, Jsonl] },
     FormatOption { name: "schema_path", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
     FormatOption { name: "schema", kind: Kind::Text, formats: &[Avro, Protobuf] },
     FormatOption { name: "message", kind: Kind::Text, formats: &[Protobuf] },
@@ -228,6 +229,7 @@ pub fn check(option: &FormatOption, value: &str) -> Result<()> {
         {
             "must be 1.0, 1.1, 1.2 or 1.3"
         }
+        _ if option.name == "schema_id_bytes" && !["4", "8"].contains(&value) => "must be 4 or 8",
         _ => return Ok(()),
     };
     let message = format!("option \"{}\" {wrong}", option.name);

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::format::schema_id::SchemaId;
 use crate::format::schemas::Registered;
 
 const MAX_SCHEMAS: usize = 10_000;
@@ -17,10 +18,10 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub(super) struct Cache {
-    known: HashMap<u32, Arc<Registered>>,
+    known: HashMap<SchemaId, Arc<Registered>>,
     bytes: usize,
     /// Why an id has no schema, and until when that is believed.
-    unknown: HashMap<u32, (Instant, String)>,
+    unknown: HashMap<SchemaId, (Instant, String)>,
 }
 
 /// What is known of an id.
@@ -31,7 +32,7 @@ pub(super) enum Cached {
 }
 
 impl Cache {
-    pub fn get(&self, id: u32, now: Instant) -> Cached {
+    pub fn get(&self, id: SchemaId, now: Instant) -> Cached {
         if let Some(registered) = self.known.get(&id) {
             return Cached::Known(registered.clone());
         }
@@ -43,7 +44,7 @@ impl Cache {
 
     /// When there is no more space, all is forgotten: simpler than to find what is used least, and
     /// as good where a bound is only for the worst case.
-    pub fn insert(&mut self, id: u32, registered: Arc<Registered>) {
+    pub fn insert(&mut self, id: SchemaId, registered: Arc<Registered>) {
         let bytes = registered.size();
         if self.known.len() >= MAX_SCHEMAS || self.bytes.saturating_add(bytes) > MAX_BYTES {
             self.known.clear();
@@ -55,7 +56,7 @@ impl Cache {
         }
     }
 
-    pub fn insert_unknown(&mut self, id: u32, reason: String, now: Instant) {
+    pub fn insert_unknown(&mut self, id: SchemaId, reason: String, now: Instant) {
         if self.unknown.len() >= MAX_UNKNOWN {
             self.unknown.clear();
         }
@@ -68,27 +69,29 @@ mod tests {
     use super::*;
     use crate::format::schemas::SchemaKind;
 
+    const ONE: SchemaId = SchemaId::Number(1);
+
     #[test]
     fn what_is_unknown_is_asked_for_again() {
         let (mut cache, now) = (Cache::default(), Instant::now());
-        assert!(matches!(cache.get(1, now), Cached::Ask));
-        cache.insert_unknown(1, "why".to_owned(), now);
-        assert!(matches!(cache.get(1, now), Cached::Unknown(reason) if reason == "why"));
-        assert!(matches!(cache.get(1, now + UNKNOWN_FOR), Cached::Ask));
+        assert!(matches!(cache.get(ONE, now), Cached::Ask));
+        cache.insert_unknown(ONE, "why".to_owned(), now);
+        assert!(matches!(cache.get(ONE, now), Cached::Unknown(reason) if reason == "why"));
+        assert!(matches!(cache.get(ONE, now + UNKNOWN_FOR), Cached::Ask));
         let registered = |text: &str| {
             let (kind, references) = (SchemaKind::Avro, Vec::new());
             Arc::new(Registered { kind, text: text.to_owned(), references })
         };
-        cache.insert(1, registered("x"));
-        assert!(matches!(cache.get(1, now), Cached::Known(_)));
+        cache.insert(ONE, registered("x"));
+        assert!(matches!(cache.get(ONE, now), Cached::Known(_)));
         for id in 0..40_000 {
-            cache.insert(id, registered("x"));
-            cache.insert_unknown(id, String::new(), now);
+            cache.insert(SchemaId::Number(id), registered("x"));
+            cache.insert_unknown(SchemaId::Number(id), String::new(), now);
         }
         assert!(cache.known.len() <= MAX_SCHEMAS && cache.unknown.len() <= MAX_UNKNOWN);
         let large = "x".repeat(MAX_BYTES / 4);
         for id in 0..10 {
-            cache.insert(id, registered(&large));
+            cache.insert(SchemaId::Number(id), registered(&large));
             assert!(cache.bytes <= MAX_BYTES);
         }
         assert!(cache.known.len() <= 4);

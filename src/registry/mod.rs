@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result, SqlState};
 use crate::format::record::Fault;
+use crate::format::schema_id::SchemaId;
 use crate::format::schemas::{Registered, SchemaKind, Schemas};
 use address::Address;
 pub use address::split_login;
@@ -33,6 +34,8 @@ const SCHEMA_NOT_FOUND: u32 = 40_403;
 /// The same for a subject and for a version.
 const SUBJECT_NOT_FOUND: u32 = 40_401;
 const VERSION_NOT_FOUND: u32 = 40_402;
+/// What an answer is that no registry should give.
+const UNEXPECTED: &str = "the schema registry gives an unexpected answer";
 /// Characters of an answer's message that are shown.
 const SHOWN: usize = 200;
 
@@ -176,9 +179,21 @@ impl Registry {
     }
 
     /// Asks for a schema and all that it refers to.
-    fn fetch(&self, id: u32) -> Result<Registered, Fault> {
-        let path = format!("/schemas/ids/{id}");
-        let Asked::Body(body) = self.ask(&path, &[SCHEMA_NOT_FOUND]).map_err(Fault::Failed)? else {
+    fn fetch(&self, id: SchemaId) -> Result<Registered, Fault> {
+        let path = match id {
+            SchemaId::Number(number) => format!("/schemas/ids/{number}"),
+            SchemaId::Guid(_) => format!("/schemas/guids/{id}"),
+        };
+        let asked = self.ask(&path, &[SCHEMA_NOT_FOUND]).map_err(|error| {
+            Fault::Failed(match id {
+                SchemaId::Guid(_) if error.message == UNEXPECTED => error.hint(
+                    "The message names its schema by a GUID, as messages with their schema's id in a \
+                     header do: does the schema registry know GUIDs (GET /schemas/guids)?",
+                ),
+                _ => error,
+            })
+        })?;
+        let Asked::Body(body) = asked else {
             return Err(Fault::Bad(format!("the schema registry has no schema {id}")));
         };
         let found = found(&body)?;
@@ -199,9 +214,11 @@ impl Registry {
 }
 
 impl Schemas for Registry {
-    fn schema(&self, id: u32) -> Result<Arc<Registered>, Fault> {
-        // Ids are positive numbers of 32 bits with sign.
-        if i32::try_from(id).is_err() {
+    fn schema(&self, id: SchemaId) -> Result<Arc<Registered>, Fault> {
+        // Numbers are positive and have 32 bits with sign, even where eight bytes hold them.
+        if let SchemaId::Number(number) = id
+            && i32::try_from(number).is_err()
+        {
             return Err(Fault::Bad(format!("the schema registry has no schema {id}")));
         }
         // Not held while asking: the other thread may find what it wants.
@@ -229,7 +246,7 @@ impl Schemas for Registry {
 /// Collects what a schema refers to, each before those that refer to it.
 struct References<'a> {
     registry: &'a Registry,
-    id: u32,
+    id: SchemaId,
     texts: Vec<(String, String)>,
     asked: usize,
     size: usize,
@@ -301,11 +318,8 @@ fn understand(address: &Address, answer: Answer, codes: &[u32]) -> Result<Asked>
         )
         .hint("Redirects are not followed. Give the address where the schema registry is.")),
         429 => Err(failed(SqlState::CONNECTION_FAILURE, "the schema registry is too busy")),
-        _ => Err(failed(
-            SqlState::CONNECTION_FAILURE,
-            "the schema registry gives an unexpected answer",
-        )
-        .hint("Check the address, and its path if the schema registry is behind one.")),
+        _ => Err(failed(SqlState::CONNECTION_FAILURE, UNEXPECTED)
+            .hint("Check the address, and its path if the schema registry is behind one.")),
     }
 }
 
@@ -324,7 +338,7 @@ fn status_text(answer: &Answer) -> String {
 }
 
 fn not_a_registry(detail: &str) -> Error {
-    Error::new(SqlState::CONNECTION_FAILURE, "the schema registry gives an unexpected answer")
+    Error::new(SqlState::CONNECTION_FAILURE, UNEXPECTED)
         .detail(detail)
         .hint("Check the address, and its path if the schema registry is behind one.")
 }

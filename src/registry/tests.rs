@@ -119,6 +119,10 @@ fn registry(addresses: &str) -> Registry {
     client(&config(addresses))
 }
 
+fn number(id: u64) -> SchemaId {
+    SchemaId::Number(id)
+}
+
 fn failed(result: Result<Arc<Registered>, Fault>) -> Error {
     match result {
         Err(Fault::Failed(error)) => error,
@@ -145,15 +149,18 @@ fn a_schema_is_asked_for_once() {
     let registry = Arc::new(registry(&server.url));
     registry.check().unwrap();
     let other = registry.clone();
-    thread::spawn(move || other.schema(1).unwrap()).join().unwrap();
+    thread::spawn(move || other.schema(number(1)).unwrap()).join().unwrap();
     for _ in 0..3 {
-        let one = registry.schema(1).unwrap();
+        let one = registry.schema(number(1)).unwrap();
         assert_eq!((one.kind, one.text.as_str()), (SchemaKind::Avro, "\"int\""));
-        assert_eq!(registry.schema(2).unwrap().kind, SchemaKind::Protobuf);
-        assert_eq!(registry.schema(3).unwrap().kind, SchemaKind::Json);
-        assert_eq!(bad(registry.schema(4)), "schema 4 is of an unknown type \"XML\"");
-        assert_eq!(bad(registry.schema(5)), "the schema registry has no schema 5");
-        assert_eq!(bad(registry.schema(1 << 31)), "the schema registry has no schema 2147483648");
+        assert_eq!(registry.schema(number(2)).unwrap().kind, SchemaKind::Protobuf);
+        assert_eq!(registry.schema(number(3)).unwrap().kind, SchemaKind::Json);
+        assert_eq!(bad(registry.schema(number(4))), "schema 4 is of an unknown type \"XML\"");
+        assert_eq!(bad(registry.schema(number(5))), "the schema registry has no schema 5");
+        assert_eq!(
+            bad(registry.schema(number(1 << 31))),
+            "the schema registry has no schema 2147483648"
+        );
     }
     let paths = server.asked();
     assert_eq!(paths[0], "/subjects");
@@ -165,8 +172,8 @@ fn the_next_address_is_asked_when_one_is_away() {
     let broken = serve_status(503, "{}");
     let good = serve(&[("/schemas/ids/1", r#"{"schema":"1"}"#)]);
     let registry = registry(&format!("{}, {}, {}", nobody(), broken.url, good.url));
-    assert_eq!(registry.schema(1).unwrap().text, "1");
-    assert_eq!(bad(registry.schema(2)), "the schema registry has no schema 2");
+    assert_eq!(registry.schema(number(1)).unwrap().text, "1");
+    assert_eq!(bad(registry.schema(number(2))), "the schema registry has no schema 2");
     // The one that answered is asked first from then on.
     assert_eq!((broken.asked().len(), good.asked().len()), (1, 2));
 }
@@ -188,7 +195,7 @@ fn nobody_answers() {
         (nobody(), serve_status(500, r#"{"error_code":50001,"message":"no\nDB"}"#));
     let registry = registry(&format!("{dead},{}", broken.url));
     for _ in 0..2 {
-        let error = failed(registry.schema(1));
+        let error = failed(registry.schema(number(1)));
         assert_eq!(error.message, "the schema registry does not answer");
         assert_eq!(error.class(), Class::Environment);
         let detail = error.detail.unwrap();
@@ -198,7 +205,7 @@ fn nobody_answers() {
     // Such an answer is not remembered.
     assert_eq!(broken.asked().len(), 2);
     let unknown = self::registry("http://no-such-host.invalid:1");
-    assert_eq!(failed(unknown.schema(1)).class(), Class::Environment);
+    assert_eq!(failed(unknown.schema(number(1))).class(), Class::Environment);
 }
 
 #[test]
@@ -207,7 +214,7 @@ fn who_is_not_admitted_is_told_so_without_the_password() {
         let server = serve_status(status, r#"{"error_code":401,"message":"Unauthorized"}"#);
         let login = server.url.replace("://", "://me:geheim@");
         let registry = registry(&login);
-        let error = failed(registry.schema(1));
+        let error = failed(registry.schema(number(1)));
         assert_eq!(error.sqlstate, SqlState::INVALID_AUTHORIZATION);
         assert_eq!(error.class(), Class::Environment);
         assert!(error.detail.as_deref().unwrap().contains(&format!("HTTP status {status}")));
@@ -247,7 +254,7 @@ fn redirects_are_not_followed() {
         let _ =
             write!(out, "HTTP/1.1 302 Found\r\nLocation: {url}{path}\r\nContent-Length: 0\r\n\r\n");
     });
-    let error = failed(registry(&server.url).schema(1));
+    let error = failed(registry(&server.url).schema(number(1)));
     assert_eq!(error.message, "the schema registry redirects to another address");
     assert!(target.asked().is_empty());
 }
@@ -263,7 +270,7 @@ fn slow_and_endless_answers_have_an_end() {
     });
     for server in [silent, trickling] {
         let began = Instant::now();
-        let error = failed(registry(&server.url).schema(1));
+        let error = failed(registry(&server.url).schema(number(1)));
         assert!(began.elapsed() < Duration::from_secs(4));
         assert!(error.detail.unwrap().ends_with("no answer within 2 s"));
     }
@@ -271,13 +278,13 @@ fn slow_and_endless_answers_have_an_end() {
         let _ = write!(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
         while out.write_all(&[b' '; 65_536]).is_ok() {}
     });
-    let error = failed(registry(&endless.url).schema(1));
+    let error = failed(registry(&endless.url).schema(number(1)));
     assert!(error.detail.unwrap().ends_with("the answer is longer than 16777216 bytes"));
     let header = serve_with(None, |_, _, out| {
         let _ = write!(out, "HTTP/1.1 200 OK\r\n");
         while out.write_all(b"X-Y: zzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\r\n").is_ok() {}
     });
-    assert_eq!(failed(registry(&header.url).schema(1)).class(), Class::Environment);
+    assert_eq!(failed(registry(&header.url).schema(number(1))).class(), Class::Environment);
 }
 
 #[test]
@@ -286,14 +293,14 @@ fn a_request_can_be_given_up() {
     let registry = Arc::new(registry(&silent.url));
     let other = registry.clone();
     let began = Instant::now();
-    let asking = thread::spawn(move || failed(other.schema(1)));
+    let asking = thread::spawn(move || failed(other.schema(number(1))));
     while silent.asked().is_empty() {
         thread::sleep(Duration::from_millis(5));
     }
     registry.close();
     assert_eq!(asking.join().unwrap().class(), Class::Environment);
     assert!(began.elapsed() < Duration::from_secs(2));
-    assert_eq!(failed(registry.schema(2)).class(), Class::Environment);
+    assert_eq!(failed(registry.schema(number(2))).class(), Class::Environment);
 }
 
 #[test]
@@ -311,11 +318,11 @@ fn what_is_no_registry_is_told_so() {
     let unexpected = "the schema registry gives an unexpected answer";
     assert_eq!(registry.check().unwrap_err().message, unexpected);
     for id in [1, 2, 3, 6] {
-        let error = failed(registry.schema(id));
+        let error = failed(registry.schema(number(id)));
         assert_eq!((error.message.as_str(), error.class()), (unexpected, Class::Environment));
     }
-    assert_eq!(failed(registry.schema(4)).message, "the schema registry is too busy");
-    assert_eq!(failed(registry.schema(5)).message, "the schema registry does not answer");
+    assert_eq!(failed(registry.schema(number(4))).message, "the schema registry is too busy");
+    assert_eq!(failed(registry.schema(number(5))).message, "the schema registry does not answer");
 }
 
 /// Answers with mutilated HTTP: whatever comes of it, no panic and no wait for the deadline only.
@@ -356,7 +363,7 @@ fn any_answer_is_survived() {
     let end = Instant::now() + Duration::from_millis(seconds.map_or(500, |s: u64| s * 250));
     let (registry, mut id, mut good) = (registry(&server.url), 0, 0);
     while Instant::now() < end {
-        good += u32::from(registry.schema(id).is_ok());
+        good += u32::from(registry.schema(number(id)).is_ok());
         id += 1;
     }
     println!("{id} answers, {good} of them good");
@@ -384,15 +391,15 @@ fn references_come_in_the_order_of_dependency() {
         (&path("round", 1), &found("R", &reference("round", 1))),
     ]);
     let registry = registry(&server.url);
-    let main = registry.schema(1).unwrap();
+    let main = registry.schema(number(1)).unwrap();
     let pairs = [("c", "C"), ("a", "A"), ("b", "B")];
     assert_eq!(main.references, pairs.map(|(name, text)| (name.to_owned(), text.to_owned())));
     assert_eq!(server.asked().len(), 4);
     assert_eq!(
-        bad(registry.schema(2)),
+        bad(registry.schema(number(2))),
         "schema 2 refers to version 1 of subject \"s/gone\", which the schema registry does not have"
     );
-    assert_eq!(bad(registry.schema(3)), "schema 3 has references over more than 32 others");
+    assert_eq!(bad(registry.schema(number(3))), "schema 3 has references over more than 32 others");
 }
 
 #[test]
@@ -404,7 +411,10 @@ fn references_are_bounded() {
         "/schemas/ids/1" => answer(out, 200, &main),
         _ => answer(out, 200, r#"{"schema":"x"}"#),
     });
-    assert_eq!(bad(registry(&server.url).schema(1)), "schema 1 has more than 256 references");
+    assert_eq!(
+        bad(registry(&server.url).schema(number(1))),
+        "schema 1 has more than 256 references"
+    );
 }
 
 // TLS ---------------------------------------------------------------------------------------------
@@ -567,4 +577,22 @@ fn files_that_cannot_be_used_are_named() {
     // Not read when no address needs them.
     let plain = RegistryConfig { ca: Some("/no/such".to_owned()), ..config("http://localhost") };
     Registry::new(&plain).unwrap();
+}
+
+#[test]
+fn guids_are_ids_too() {
+    let guid = SchemaId::Guid(*b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef");
+    let path = "/schemas/guids/01234567-89ab-cdef-0123-456789abcdef";
+    let server = serve(&[(path, r#"{"schema":"\"int\"","guid":"x"}"#)]);
+    let registry = registry(&server.url);
+    for _ in 0..2 {
+        assert_eq!(registry.schema(guid).unwrap().text, "\"int\"");
+        let unknown = bad(registry.schema(SchemaId::Guid([0xff; 16])));
+        assert!(unknown.ends_with("no schema ffffffff-ffff-ffff-ffff-ffffffffffff"), "{unknown}");
+    }
+    assert_eq!(server.asked().len(), 2);
+    // One that has no GUIDs at all costs no message.
+    let old = serve_status(404, "");
+    let error = failed(self::registry(&old.url).schema(guid));
+    assert!(error.hint.unwrap().contains("GUID"));
 }

@@ -1,6 +1,7 @@
 //! Avro messages to JSON documents: tells the wire forms apart and finds the schema of each.
 //!
-//! - With a schema registry: a byte 0, the schema's id as four bytes, big-endian, then the datum.
+//! - With a schema registry: a byte 0, the schema's id as four bytes, big-endian, then the datum. Or
+//!   the datum alone, when a header of the message has the id (`schema_id`).
 //! - With a schema of one's own: the single-object encoding when the message begins with its two
 //!   magic bytes, else the bare datum. (A bare datum may begin with them by chance, as does a record
 //!   whose first field is a number -98: such data should be written in one of the other forms.)
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::record::{Decode, Fault, Record, Sink};
+use super::schema_id::{self, Prefix, SchemaId};
 use super::schemas::{Registered, SchemaKind, Schemas};
 use crate::error::{Error, Result, SqlState};
 use crate::model::content::Content;
@@ -41,6 +43,7 @@ const MAX_KEPT: usize = 4 << 20;
 /// Decodes Avro messages.
 pub struct AvroDecoder {
     base64: bool,
+    prefix: Prefix,
     /// The top-level fields that are wanted as bytes.
     raw: Vec<String>,
     local: Option<Local>,
@@ -64,9 +67,9 @@ struct Registry {
     /// Or why the schema cannot be used.
     compiled: Vec<Result<Ready, String>>,
     /// Where each id's schema is in `compiled`.
-    places: HashMap<u32, usize>,
+    places: HashMap<SchemaId, usize>,
     /// The id of the last message, which is mostly the next one's too, and its place.
-    last: Option<(u32, usize)>,
+    last: Option<(SchemaId, usize)>,
     /// Bytes of the compiled schemas' texts.
     size: usize,
 }
@@ -122,6 +125,7 @@ impl AvroDecoder {
         };
         Ok(AvroDecoder {
             base64: content.is_on("bytes_to_base64"),
+            prefix: Prefix::of(content)?,
             raw: raw.to_vec(),
             local,
             registered: schemas.map(|schemas| Registry {
@@ -147,6 +151,35 @@ fn local(text: &str, raw: &[String]) -> Result<Local, String> {
 
 impl Decode for AvroDecoder {
     fn decode(&mut self, payload: &[u8], sink: &mut Sink<'_>) -> Result<(), Fault> {
+        self.decode_one(None, payload, sink)
+    }
+
+    fn reads_schema_ids(&self) -> bool {
+        self.registered.is_some()
+    }
+
+    fn decode_identified(
+        &mut self,
+        id: &[u8],
+        payload: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Fault> {
+        let id = match schema_id::of_header(id)? {
+            (id, []) => id,
+            (_, _) => return Err(Fault::bad("the header of the schema's id is too long")),
+        };
+        self.decode_one(Some(id), payload, sink)
+    }
+}
+
+impl AvroDecoder {
+    /// A message, whose schema a header names or not.
+    fn decode_one(
+        &mut self,
+        named: Option<SchemaId>,
+        payload: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Fault> {
         if self.out.capacity() > MAX_KEPT {
             self.out = Vec::new();
         }
@@ -158,7 +191,7 @@ impl Decode for AvroDecoder {
             starts: &mut self.starts,
             sink,
         };
-        if payload.starts_with(container::MAGIC) {
+        if named.is_none() && payload.starts_with(container::MAGIC) {
             if self.block.capacity() > MAX_KEPT {
                 self.block = Vec::new();
             }
@@ -171,7 +204,10 @@ impl Decode for AvroDecoder {
             );
         }
         if let Some(registry) = &mut self.registered {
-            let (id, datum) = split_id(payload)?;
+            let (id, datum) = match named {
+                Some(id) => (id, payload),
+                None => self.prefix.split(payload)?,
+            };
             let ready = registry.ready(id, &self.raw)?;
             // Confluent's serializer writes a value of type bytes without its length.
             let plain = *ready.schema.node(ready.schema.root) == Node::Bytes;
@@ -201,24 +237,8 @@ impl Decode for AvroDecoder {
     }
 }
 
-/// The schema's id and the datum behind it.
-fn split_id(payload: &[u8]) -> Result<(u32, &[u8]), Fault> {
-    if let Some(rest) = payload.strip_prefix(&[0])
-        && let Some((id, datum)) = rest.split_first_chunk()
-    {
-        return Ok((u32::from_be_bytes(*id), datum));
-    }
-    Err(match payload.first() {
-        Some(0) => Fault::bad("the message is too short for a schema's id"),
-        Some(byte) => Fault::Bad(format!(
-            "the message does not begin with a schema's id: its first byte is 0x{byte:02x}, not 0x00"
-        )),
-        None => Fault::bad("the message is empty"),
-    })
-}
-
 impl Registry {
-    fn ready(&mut self, id: u32, raw: &[String]) -> Result<&Ready, Fault> {
+    fn ready(&mut self, id: SchemaId, raw: &[String]) -> Result<&Ready, Fault> {
         let place = match self.last {
             Some((last, place)) if last == id => place,
             _ => self.place(id, raw)?,
@@ -232,7 +252,7 @@ impl Registry {
     }
 
     /// Where the schema with this id is in `compiled`.
-    fn place(&mut self, id: u32, raw: &[String]) -> Result<usize, Fault> {
+    fn place(&mut self, id: SchemaId, raw: &[String]) -> Result<usize, Fault> {
         if let Some(&place) = self.places.get(&id) {
             return Ok(place);
         }

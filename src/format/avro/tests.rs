@@ -12,20 +12,21 @@ use crate::model::content::Format;
 const VECTORS: &str = include_str!("../../../tests/corpus/avro/vectors.jsonl");
 
 /// A registry of schemas that are given.
-struct Given(HashMap<u32, Arc<Registered>>);
+struct Given(HashMap<SchemaId, Arc<Registered>>);
 
 impl Schemas for Given {
-    fn schema(&self, id: u32) -> Result<Arc<Registered>, Fault> {
+    fn schema(&self, id: SchemaId) -> Result<Arc<Registered>, Fault> {
         self.0.get(&id).cloned().ok_or_else(|| Fault::Bad(format!("schema {id} is not known")))
     }
 }
 
 fn given(schemas: &[(u32, &str)]) -> Arc<dyn Schemas> {
+    let number = |id: u32| SchemaId::Number(id.into());
     let registered = |text: &str| {
         let (kind, references) = (SchemaKind::Avro, Vec::new());
         Arc::new(Registered { kind, text: text.to_owned(), references })
     };
-    Arc::new(Given(schemas.iter().map(|(id, text)| (*id, registered(text))).collect()))
+    Arc::new(Given(schemas.iter().map(|(id, text)| (number(*id), registered(text))).collect()))
 }
 
 /// What a message gives: the documents and the raw fields.
@@ -80,7 +81,7 @@ fn vector(line: &str) -> (Value, AvroDecoder, Vec<u8>) {
                     .map(|pair| (pair[0].clone(), pair[1].clone()))
                     .collect(),
             };
-            (id.parse().unwrap(), Arc::new(registered))
+            (SchemaId::Number(id.parse().unwrap()), Arc::new(registered))
         });
         Arc::new(Given(registered.collect())) as Arc<dyn Schemas>
     });
@@ -233,10 +234,51 @@ fn schemas_come_from_the_registry_by_id() {
 }
 
 #[test]
+fn a_header_may_name_the_schema_instead() {
+    let guid = [0x0a; 16];
+    let registered = |text: &str| {
+        let (kind, references) = (SchemaKind::Avro, Vec::new());
+        Arc::new(Registered { kind, text: text.to_owned(), references })
+    };
+    let schemas = Given(HashMap::from([
+        (SchemaId::Guid(guid), registered("\"string\"")),
+        (SchemaId::Number(1), registered("\"int\"")),
+    ]));
+    let content = Content::new(Format::Avro);
+    let mut decoder = AvroDecoder::new(&content, None, Some(Arc::new(schemas)), &[]).unwrap();
+    assert!(decoder.reads_schema_ids() && !with_schema("\"int\"").reads_schema_ids());
+    let mut decode = |id: &[u8], payload: &[u8]| {
+        let mut documents = Vec::new();
+        let done = decoder.decode_identified(id, payload, &mut |record| {
+            documents.push(String::from_utf8(record.document.unwrap().to_vec()).unwrap());
+            Ok(())
+        });
+        done.map(|()| documents)
+    };
+    let header = [&[1][..], &guid].concat();
+    // The datum is all of the payload, also when that begins as another form would.
+    assert_eq!(decode(&header, b"\0").unwrap(), ["\"\""]);
+    assert_eq!(decode(&header, b"\x08Obj\x01").unwrap(), ["\"Obj\\u0001\""]);
+    assert_eq!(decode(b"\0\0\0\0\x01", &[2]).unwrap(), ["1"]);
+    for id in [&[header.as_slice(), &[0]].concat()[..], &header[..16], b"\x02", b"\0\0\0\0\x07"] {
+        assert!(matches!(decode(id, &[2]), Err(Fault::Bad(_))), "{id:?}");
+    }
+}
+
+#[test]
+fn eight_bytes_of_a_schemas_id_are_an_option() {
+    let content = Content::with_options(Format::Avro, [("schema_id_bytes", "8")]).unwrap();
+    let schemas = given(&[(1, "\"int\"")]);
+    let mut decoder = AvroDecoder::new(&content, None, Some(schemas), &[]).unwrap();
+    assert_eq!(decode(&mut decoder, &[0, 0, 0, 0, 0, 0, 0, 0, 1, 2]).unwrap().0, ["1"]);
+    assert!(decode(&mut decoder, &[0, 0, 0, 0, 1, 2]).is_err());
+}
+
+#[test]
 fn a_registry_that_fails_costs_no_message() {
     struct Failing;
     impl Schemas for Failing {
-        fn schema(&self, _: u32) -> Result<Arc<Registered>, Fault> {
+        fn schema(&self, _: SchemaId) -> Result<Arc<Registered>, Fault> {
             Err(Fault::Failed(Error::new(SqlState::CONNECTION_FAILURE, "away")))
         }
     }

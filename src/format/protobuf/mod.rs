@@ -28,6 +28,7 @@ use self::schema::{Kind, Schema, Shape};
 use self::walk::{Memory, Raw, walk};
 use self::wire::{Records, Span};
 use super::record::{Decode, Fault, Record, Sink};
+use super::schema_id::{self, Prefix, SchemaId};
 use super::schemas::{SchemaKind, Schemas};
 use crate::error::{Error, Result, SqlState};
 use crate::model::content::Content;
@@ -59,7 +60,7 @@ enum Types {
 }
 
 /// By the schema's id; why a schema is of no use is kept as well.
-type Cache = HashMap<u32, std::result::Result<Cached, String>>;
+type Cache = HashMap<SchemaId, std::result::Result<Cached, String>>;
 
 struct Cached {
     schema: Schema,
@@ -118,7 +119,22 @@ impl ProtobufDecoder {
 
 impl Decode for ProtobufDecoder {
     fn decode(&mut self, payload: &[u8], sink: &mut Sink<'_>) -> std::result::Result<(), Fault> {
-        let result = self.decode_one(payload, sink);
+        let result = self.decode_one(None, payload, sink);
+        self.memory.clear();
+        result
+    }
+
+    fn reads_schema_ids(&self) -> bool {
+        matches!(self.types, Types::Registry { .. })
+    }
+
+    fn decode_identified(
+        &mut self,
+        id: &[u8],
+        payload: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> std::result::Result<(), Fault> {
+        let result = self.decode_one(Some(id), payload, sink);
         self.memory.clear();
         result
     }
@@ -127,13 +143,17 @@ impl Decode for ProtobufDecoder {
 impl ProtobufDecoder {
     fn decode_one(
         &mut self,
+        named: Option<&[u8]>,
         payload: &[u8],
         sink: &mut Sink<'_>,
     ) -> std::result::Result<(), Fault> {
         let (schema, message, body) = match &mut self.types {
             Types::Local { schema, message } => (&*schema, &*message, payload),
             Types::Registry { schemas, message, cache } => {
-                let framed = Framed::read(payload).map_err(Fault::bad)?;
+                let framed = match named {
+                    Some(header) => Framed::by_header(header, payload)?,
+                    None => Framed::read(payload)?,
+                };
                 let cached = cached(cache, &**schemas, framed.schema)?;
                 prepare(cached, &framed, message.as_deref(), &self.raw);
                 match cached.types.get(framed.index) {
@@ -152,18 +172,30 @@ impl ProtobufDecoder {
 
 /// A message as the serializers of a Confluent schema registry write it.
 struct Framed<'a> {
-    schema: u32,
+    schema: SchemaId,
     /// The indexes as they stand there.
     index: &'a [u8],
     body: &'a [u8],
 }
 
 impl<'a> Framed<'a> {
-    fn read(payload: &'a [u8]) -> std::result::Result<Framed<'a>, &'static str> {
-        const UNFRAMED: &str = "message does not begin with the id of a schema";
-        let Some((&[0, id @ ..], rest)) = payload.split_first_chunk::<5>() else {
-            return Err(UNFRAMED);
-        };
+    fn read(payload: &'a [u8]) -> std::result::Result<Framed<'a>, Fault> {
+        let (schema, rest) = Prefix::Four.split(payload)?;
+        let (index, body) = Framed::split(rest).map_err(Fault::bad)?;
+        Ok(Framed { schema, index, body })
+    }
+
+    /// With id and indexes in a header.
+    fn by_header(header: &'a [u8], body: &'a [u8]) -> std::result::Result<Framed<'a>, Fault> {
+        let (schema, rest) = schema_id::of_header(header)?;
+        match Framed::split(rest).map_err(Fault::bad)? {
+            (index, []) => Ok(Framed { schema, index, body }),
+            (_, _) => Err(Fault::bad("the header of the schema's id is too long")),
+        }
+    }
+
+    /// The indexes, and what follows.
+    fn split(rest: &'a [u8]) -> std::result::Result<(&'a [u8], &'a [u8]), &'static str> {
         // Only the indexes are looked at here, and a span reaches less far than a slice.
         let head = rest.get(..rest.len().min(10 * (MAX_INDEXES + 1))).unwrap_or_default();
         let mut numbers = Records::new(head, Span::new(0, head.len()));
@@ -175,8 +207,7 @@ impl<'a> Framed<'a> {
         for _ in 0..count {
             number()?;
         }
-        let (index, body) = rest.split_at_checked(numbers.at()).ok_or(UNFRAMED)?;
-        Ok(Framed { schema: u32::from_be_bytes(id), index, body })
+        rest.split_at_checked(numbers.at()).ok_or(BAD_INDEXES)
     }
 
     /// The indexes: of the message in its file, then of the message in that.
@@ -203,7 +234,7 @@ fn index(numbers: &mut Records<'_>) -> std::result::Result<usize, &'static str> 
 fn cached<'a>(
     cache: &'a mut Cache,
     schemas: &dyn Schemas,
-    id: u32,
+    id: SchemaId,
 ) -> std::result::Result<&'a mut Cached, Fault> {
     if !cache.contains_key(&id) {
         let registered = schemas.schema(id)?;

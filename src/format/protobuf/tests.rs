@@ -190,11 +190,16 @@ fn common_types_need_not_be_there() {
 /// A registry that knows a few schemas, and counts how often it is asked.
 #[derive(Default)]
 struct Registry {
-    asked: Mutex<Vec<u32>>,
+    asked: Mutex<Vec<u64>>,
 }
 
 impl Schemas for Registry {
-    fn schema(&self, id: u32) -> std::result::Result<Arc<Registered>, Fault> {
+    fn schema(&self, id: SchemaId) -> std::result::Result<Arc<Registered>, Fault> {
+        let id = match id {
+            SchemaId::Number(number) => number,
+            // A GUID stands for the number of its first byte.
+            SchemaId::Guid(guid) => guid[0].into(),
+        };
         self.asked.lock().unwrap().push(id);
         let dep = ("corpus/dep.proto".to_owned(), DEP.to_owned());
         let (kind, text, references) = match id {
@@ -243,9 +248,12 @@ fn what_a_registry_cannot_tell_costs_the_message() {
         assert_eq!(fields, [Some(b"one".to_vec()), None]);
     }
     for (message, want) in [
-        (&b""[..], "message does not begin with the id of a schema"),
-        (&[0, 0, 0, 0], "message does not begin with the id of a schema"),
-        (&[1, 0, 0, 0, 7, 0], "message does not begin with the id of a schema"),
+        (&b""[..], "the message is empty"),
+        (&[0, 0, 0, 0], "the message is too short for a schema's id"),
+        (
+            &[1, 0, 0, 0, 7, 0],
+            "the message does not begin with a schema's id: its first byte is 0x01, not 0x00",
+        ),
         (&[0, 0, 0, 0, 7], "indexes of the message type are not valid"),
         (&framed(7, &[1], b""), "indexes of the message type are not valid"),
         (&framed(7, &[4, 0], b""), "indexes of the message type are not valid"),
@@ -287,6 +295,30 @@ fn what_a_registry_cannot_tell_costs_the_message() {
         reason(&mut decoder, &framed(10, &[4, 4, 2], b"")),
         "protobuf field \"inner2\" is not of type bytes or string"
     );
+}
+
+#[test]
+fn a_header_may_have_id_and_indexes() {
+    let (mut decoder, _) = registered(None, &[]);
+    assert!(decoder.reads_schema_ids());
+    let mut decode = |id: &[u8], payload: &[u8]| {
+        let mut documents = vec![];
+        let done = decoder.decode_identified(id, payload, &mut |record| {
+            documents.push(String::from_utf8(record.document.unwrap().to_vec()).unwrap());
+            Ok(())
+        });
+        done.map(|()| documents)
+    };
+    let guid = [&[1, 7][..], &[0; 15]].concat();
+    let header = |index: &[u8]| [&guid[..], index].concat();
+    let first = decode(&header(&[0]), b"\x0a\x03one").unwrap();
+    assert_eq!(first, [r#"{"name":"one"}"#]);
+    assert_eq!(decode(&header(&[2, 0]), b"\x0a\x03one").unwrap(), first);
+    assert_ne!(decode(&header(&[2, 2]), b"").unwrap(), first);
+    // Without indexes, with more behind them, without the end of the GUID.
+    for id in [&header(&[])[..], &header(&[0, 0]), &guid[..16]] {
+        assert!(matches!(decode(id, b"\x0a\x03one"), Err(Fault::Bad(_))), "{id:?}");
+    }
 }
 
 #[test]

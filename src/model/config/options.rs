@@ -30,7 +30,8 @@ const fn escaped(name: &'static str, option: &'static str) -> Key {
     Key { v2: name, v3: name, option, escapes: true }
 }
 
-/// Every key of an option block but those of format custom. `encoding` and `schema` have none.
+/// Every key of an option block but those of format custom. `encoding`, `schema` and
+/// `schema_id_bytes` have none.
 pub(super) const KEYS: [Key; 18] = [
     escaped("DELIMITER", "delimiter"),
     escaped("QUOTE", "quote"),
