@@ -10,6 +10,7 @@ use crate::model::fragment::{enclosed, without_alias, without_semicolons};
 use crate::model::job::{
     Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, Output, TableName, Task, Transformer,
 };
+use crate::model::names;
 use crate::model::statement::{self, insert_statement, qualified, quote_ident};
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::{Table, relation_columns};
@@ -65,31 +66,52 @@ fn target_of(tx: &Tx, target: &Target) -> Result<TableName> {
     if let Some(schema) = &target.schema {
         schemas::check_privilege(tx, schema, schemas::USAGE)?;
     }
-    let name = match &target.schema {
+    if let Some(found) = existing(tx, target)? {
+        return Ok(found);
+    }
+    let name = written(target);
+    let error =
+        Error::new(SqlState::UNDEFINED_TABLE, format!("target table {name} does not exist"))
+            .hint("Create it first, or write SCHEMA and TABLE as they are in the database.");
+    if let Some(schema) = schemas::closed_with(tx, &target.table)?
+        && target.schema.is_none()
+    {
+        return Err(error.detail(format!(
+            "There is one in schema \"{schema}\", on which the role lacks the privilege USAGE."
+        )));
+    }
+    let folded = Target {
+        schema: target.schema.as_deref().map(names::folded),
+        table: names::folded(&target.table),
+    };
+    Err(match existing(tx, &folded)? {
+        Some(other) => error.hint(format!(
+            "Perhaps you meant {}: SCHEMA and TABLE are names as in quotes.",
+            qualified(&other)
+        )),
+        None => error,
+    })
+}
+
+/// A table's name in SQL.
+fn written(target: &Target) -> String {
+    match &target.schema {
         Some(schema) => {
             qualified(&TableName { schema: schema.clone(), name: target.table.clone() })
         }
         None => quote_ident(&target.table),
-    };
+    }
+}
+
+fn existing(tx: &Tx, target: &Target) -> Result<Option<TableName>> {
     let sql = "SELECT n.nspname::text, c.relname::text
         FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
         WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid";
-    let found = spi::select(tx, sql, &[name.as_str().into()], |row| {
+    let found = spi::select(tx, sql, &[written(target).as_str().into()], |row| {
         Ok(TableName { schema: row.get(1)?, name: row.get(2)? })
     })?;
-    if let Some(found) = found.into_iter().next() {
-        return Ok(found);
-    }
-    let error =
-        Error::new(SqlState::UNDEFINED_TABLE, format!("target table {name} does not exist"))
-            .hint("Create it first, or write SCHEMA and TABLE as they are in the database.");
-    Err(match schemas::closed_with(tx, &target.table)? {
-        Some(schema) if target.schema.is_none() => error.detail(format!(
-            "There is one in schema \"{schema}\", on which the role lacks the privilege USAGE."
-        )),
-        _ => error,
-    })
+    Ok(found.into_iter().next())
 }
 
 /// Submits a job from a configuration.

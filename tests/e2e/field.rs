@@ -215,4 +215,10 @@ KAFKA:
     assert_eq!(rows(&wide), "1|a|2026-02-02\n2|b|2026-03-03");
     assert_eq!(rows(printed), "1|a|2026-02-02\n2|b|2026-03-03");
     assert_eq!(rows(old), "11|A|2026-01-01\n12|B|2026-01-01");
+
+    // Greenplum's own SQL is found before a batch is loaded.
+    let task = "  TASK: {POST_BATCH_SQL: \"CREATE TABLE x AS SELECT 1 AS a DISTRIBUTED BY (a)\"}\n  OUTPUT:";
+    let found = check(&scene, &old.replace("  OUTPUT:", task));
+    let wanted = "mapping and privileges|failed|POST_BATCH_SQL (window_statement): syntax error at or near \"DISTRIBUTED\"|t";
+    assert_eq!(found, wanted);
 }

@@ -432,6 +432,15 @@ proptest! {
 }
 
 #[test]
+fn columns_that_are_the_tables_are_not_written() {
+    let text = "KAFKA:\n  INPUT: {SOURCE: {BROKERS: k, TOPIC: t}, FORMAT: csv, CSV_OPTION: {QUOTE: x}}\n  OUTPUT: {TABLE: t}\n";
+    let config = parse(text, &BTreeMap::new()).unwrap();
+    let written = write(&config);
+    assert!(!written.contains("columns"), "{written}");
+    assert_eq!(parse(&written, &BTreeMap::new()).unwrap(), config);
+}
+
+#[test]
 fn secrets_are_the_users_own_and_go_with_the_rest() {
     let text = r#"
 KAFKA:
