@@ -147,6 +147,25 @@ impl Layout {
         self.sources.iter().zip(columns).filter_map(here).collect()
     }
 
+    /// The members that the side's columns are named after, where a document without any of them is not
+    /// what the table was made for. A table that has the document in a column takes whatever it is;
+    /// and a message of protobuf says of a field that is not set nothing at all.
+    pub fn required(&self, side: Side) -> Vec<String> {
+        let content = self.contents[side as usize].as_ref();
+        let strict = content.is_some_and(|content| {
+            matches!(content.format, Format::Json | Format::Jsonl | Format::Avro)
+                && !content.is_on("fill_missing_fields")
+        });
+        if !strict || self.sources.contains(&ColumnSource::Whole(side)) {
+            return vec![];
+        }
+        let named = self.sources.iter().filter_map(|source| match source {
+            ColumnSource::Member(of, name) if *of == side => Some(name.clone()),
+            _ => None,
+        });
+        named.chain(self.raw[side as usize].iter().cloned()).collect()
+    }
+
     /// The place of a column among those that its side's function returns.
     pub fn returned_place(&self, source: &ColumnSource) -> usize {
         let ColumnSource::Returned(side, _) = source else { return usize::MAX };

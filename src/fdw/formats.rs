@@ -69,6 +69,8 @@ struct SideFormat {
     fields: Vec<String>,
     /// Members of the document wanted as bytes.
     raw: Vec<String>,
+    /// Members of which a document must have one.
+    required: Vec<String>,
     registry: Option<Arc<Registry>>,
 }
 
@@ -121,6 +123,7 @@ impl Formats {
                 content,
                 fields: layout.field_names(side, columns),
                 raw: layout.raw[side as usize].clone(),
+                required: layout.required(side),
                 registry: registry.map(|config| Registry::new(&config)).transpose()?.map(Arc::new),
             }))
         };
@@ -145,7 +148,8 @@ impl Formats {
 
     fn decoder_that(&self, needs: &Needs, asks: Asks) -> Result<MessageDecoder> {
         let [value, key] = &self.sides;
-        Ok(MessageDecoder::new([value.reading(asks)?, key.reading(asks)?], &needs.sides))
+        let readings = [value.reading(asks)?, key.reading(asks)?];
+        Ok(MessageDecoder::new(readings, &needs.sides).requiring_one_of(&value.required))
     }
 
     fn as_it_is(registry: Arc<Registry>) -> Arc<dyn Schemas> {

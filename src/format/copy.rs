@@ -244,6 +244,19 @@ impl Row {
     }
 }
 
+/// The fault of the line that begins at `start`, with its number if the text has more than this one.
+#[cold]
+pub(super) fn in_line(fault: Fault, text: &[u8], start: usize) -> Fault {
+    let Fault::Bad(reason) = fault else { return fault };
+    let end = if text.contains(&b'\n') { b'\n' } else { b'\r' };
+    let ends = |text: &[u8]| text.iter().filter(|byte| **byte == end).count();
+    if ends(text.strip_suffix(&[end]).unwrap_or(text)) == 0 {
+        return Fault::Bad(reason);
+    }
+    let number = ends(text.get(..start).unwrap_or_default()) + 1;
+    Fault::Bad(format!("line {number}: {reason}"))
+}
+
 /// `delimiter`, which CSV and text want as one byte.
 ///
 /// # Errors

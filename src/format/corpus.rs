@@ -20,8 +20,17 @@ pub(super) fn decode(decoder: &mut dyn Decode, payload: &[u8]) -> Result<Vec<Val
     });
     match done {
         Ok(()) => Ok(rows),
-        Err(Fault::Bad(reason)) => Err(reason),
+        Err(Fault::Bad(reason)) => Err(without_line(reason)),
         Err(Fault::Failed(error)) => panic!("a decoder of text cannot fail: {error}"),
+    }
+}
+
+/// The reason without `line N: `, which COPY has in its CONTEXT.
+fn without_line(reason: String) -> String {
+    let rest = reason.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+    match rest {
+        Some((number, rest)) if number.parse::<usize>().is_ok() => rest.to_owned(),
+        _ => reason,
     }
 }
 

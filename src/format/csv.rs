@@ -88,7 +88,9 @@ impl CsvDecoder {
 impl Decode for CsvDecoder {
     fn decode(&mut self, payload: &[u8], sink: &mut Sink<'_>) -> Result<(), Fault> {
         let text = self.converter.text(payload)?;
-        self.lines.read(text, self.specials.marks(text), sink)
+        let (marks, mut start) = (self.specials.marks(text), 0);
+        let outcome = self.lines.read(text, marks, &mut start, sink);
+        outcome.map_err(|fault| copy::in_line(fault, text, start))
     }
 }
 
@@ -97,17 +99,17 @@ impl Lines {
         &mut self,
         text: &[u8],
         mut marks: CsvMarks<'_>,
+        start: &mut usize,
         sink: &mut Sink<'_>,
     ) -> Result<(), Fault> {
         let mut eol = Eol::Unknown;
         let mut header = self.header;
-        let mut start = 0;
-        while let Some(first) = text.get(start) {
-            if *first == b'\\' && ends_data(eol, text, start)? {
+        while let Some(first) = text.get(*start) {
+            if *first == b'\\' && ends_data(eol, text, *start)? {
                 return Ok(());
             }
             self.row.begin();
-            let mut field = start;
+            let mut field = *start;
             let end = loop {
                 match self.field(text, field, &mut marks) {
                     Ok(Some((at, byte))) if byte == self.delimiter => field = at + 1,
@@ -120,25 +122,25 @@ impl Lines {
             let (len, next) = match end {
                 Some((at, b'\n')) => {
                     eol.line_feed(UNQUOTED)?;
-                    (at - start, at + 1)
+                    (at - *start, at + 1)
                 }
                 Some((at, _)) => {
                     let line_feed = text.get(at + 1) == Some(&b'\n');
                     if eol.carriage_return(line_feed, UNQUOTED)? {
                         marks.next();
-                        (at - start, at + 2)
+                        (at - *start, at + 2)
                     } else {
-                        (at - start, at + 1)
+                        (at - *start, at + 1)
                     }
                 }
-                None => (text.len() - start, text.len()),
+                None => (text.len() - *start, text.len()),
             };
             if header {
                 header = false;
             } else {
                 self.row.hand_out(text, len == 0, sink)?;
             }
-            start = next;
+            *start = next;
         }
         Ok(())
     }

@@ -114,7 +114,9 @@ impl DelimitedDecoder {
 impl Decode for DelimitedDecoder {
     fn decode(&mut self, payload: &[u8], sink: &mut Sink<'_>) -> Result<(), Fault> {
         let text = self.converter.text(payload)?;
-        self.rows.read(text, self.specials.marks(text), sink)
+        let (marks, mut start) = (self.specials.marks(text), 0);
+        let outcome = self.rows.read(text, marks, &mut start, sink);
+        outcome.map_err(|fault| copy::in_line(fault, text, start))
     }
 }
 
@@ -123,12 +125,12 @@ impl Rows {
         &mut self,
         text: &[u8],
         mut marks: DelimitedMarks<'_>,
+        start: &mut usize,
         sink: &mut Sink<'_>,
     ) -> Result<(), Fault> {
-        let mut start = 0;
-        while start < text.len() {
+        while *start < text.len() {
             self.row.begin();
-            let mut field = start;
+            let mut field = *start;
             let (at, next) = loop {
                 let quoted = self.quote.is_some() && text.get(field).copied() == self.quote;
                 let end = if quoted {
@@ -142,8 +144,8 @@ impl Rows {
                     Next::Nothing => break (text.len(), text.len()),
                 }
             };
-            self.row.hand_out(text, at == start, sink)?;
-            start = next;
+            self.row.hand_out(text, at == *start, sink)?;
+            *start = next;
         }
         Ok(())
     }

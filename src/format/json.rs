@@ -12,7 +12,8 @@
 use std::fmt::Write;
 
 use super::cast::{Cast, Converted, cast};
-use super::path::{JsonField, NOWHERE, Node, ROOT, Wanted, trie};
+use super::missing;
+use super::path::{self, JsonField, NOWHERE, Node, ROOT, Wanted, trie};
 use super::scan::{self, Escapes, Fault, Problem, Scanned, StringToken};
 use super::shape::{KeyId, Known, OTHER, Place, Shape};
 use crate::model::rows::{Decoded, Field};
@@ -50,6 +51,10 @@ pub struct JsonDecoder {
     unsure: bool,
     /// An escape that PostgreSQL refuses matters only in a text that is wanted.
     lenient: bool,
+    /// Members of which a document must have one.
+    names: Vec<String>,
+    /// The current document has one.
+    named: bool,
 }
 
 /// What is being read: an array, an object, or the document around its one value.
@@ -110,13 +115,21 @@ impl JsonDecoder {
             document: 0,
             unsure: false,
             lenient: false,
+            names: vec![],
+            named: false,
         }
     }
 
     /// For documents that a decoder has made of another format: the rule of PostgreSQL's operators
     /// that one string's escape spoils all fields of the document is none of that format's.
-    pub fn lenient(fields: &[JsonField]) -> Self {
-        JsonDecoder { lenient: true, ..JsonDecoder::new(fields) }
+    pub fn be_lenient(&mut self) {
+        self.lenient = true;
+    }
+
+    /// Documents without any of these members are bad; none: no document is.
+    pub fn require_one_of(&mut self, names: &[String]) {
+        path::name(&mut self.nodes, names);
+        self.names = names.to_vec();
     }
 
     /// Checks a document and finds its fields. `Bad` where `json_in` raises an error in a database
@@ -126,9 +139,14 @@ impl JsonDecoder {
         self.scratch.clear();
         self.stack.clear();
         self.unsure = false;
+        self.named = false;
         self.document += 1;
         self.shape.begin();
         let decoded = match check_utf8(value).and_then(|()| self.walk(value)) {
+            Ok(()) if !self.named && !self.names.is_empty() => {
+                self.reason = missing::reason(value, &self.names);
+                Decoded::Bad(&self.reason)
+            }
             // Without fields nothing is de-escaped: the message is as valid as `json_in` says.
             Ok(()) if self.unsure && !self.fields.is_empty() => Decoded::Unsure,
             Ok(()) => {
@@ -307,6 +325,11 @@ impl JsonDecoder {
     /// Sets the fields that want the value at `node`; a repeated key overrides what was set.
     #[inline(never)]
     fn deliver(&mut self, node: usize, bytes: &[u8], start: usize, end: usize, value: Value) {
+        let here = &self.nodes[node];
+        self.named |= here.named;
+        if here.wanted.is_empty() && here.children.is_empty() {
+            return;
+        }
         // PostgreSQL keeps white space before a lone scalar (`get_scalar`).
         let lone = node == ROOT && !matches!(bytes.get(start), Some(b'{' | b'['));
         let json = if lone { Field::Value(0, end) } else { Field::Value(start, end - start) };

@@ -38,6 +38,7 @@ impl JsonlDecoder {
 impl Decode for JsonlDecoder {
     fn decode(&mut self, payload: &[u8], sink: &mut Sink<'_>) -> Result<(), Fault> {
         let mut rest = self.converter.document(self.prefix.strip(payload)?)?;
+        let mut number = 0;
         loop {
             let (piece, behind) = match self.separator.find(rest) {
                 Some(at) => {
@@ -49,7 +50,17 @@ impl Decode for JsonlDecoder {
             // A carriage return is white space around a document: a line may end with it.
             let document = piece.strip_suffix(b"\r").unwrap_or(piece);
             if !document.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
-                sink(Record { document: Some(document), fields: &[] })?;
+                number += 1;
+                sink(Record { document: Some(document), fields: &[] }).map_err(
+                    |fault| match fault {
+                        Fault::Bad(reason)
+                            if number > 1 || behind.is_some_and(|b| !b.is_empty()) =>
+                        {
+                            Fault::Bad(format!("document {number}: {reason}"))
+                        }
+                        fault => fault,
+                    },
+                )?;
             }
             match behind {
                 Some(behind) => rest = behind,
@@ -105,7 +116,7 @@ mod tests {
             seen += 1;
             if seen == 2 { Err(Fault::bad("no")) } else { Ok(()) }
         });
-        assert_eq!((done, seen), (Err(Fault::bad("no")), 2));
+        assert_eq!((done, seen), (Err(Fault::bad("document 2: no")), 2));
     }
 
     proptest! {

@@ -125,6 +125,31 @@ impl MessageDecoder {
         self.value.reads_schema_ids() || self.key.reads_schema_ids()
     }
 
+    /// The same, but that a document of the value needs one of these members, if there are any.
+    #[must_use]
+    pub fn requiring_one_of(mut self, names: &[String]) -> MessageDecoder {
+        match &mut self.value {
+            SideDecoder::Ignored => {}
+            SideDecoder::Json(json) => json.require_one_of(names),
+            SideDecoder::Records(records) => records.json.require_one_of(names),
+        }
+        self
+    }
+
+    /// The same, but that an escape which PostgreSQL refuses spoils the field it stands in, and not all
+    /// fields of the document.
+    #[must_use]
+    pub fn lenient(mut self) -> MessageDecoder {
+        for side in [&mut self.value, &mut self.key] {
+            match side {
+                SideDecoder::Ignored => {}
+                SideDecoder::Json(json) => json.be_lenient(),
+                SideDecoder::Records(records) => records.json.be_lenient(),
+            }
+        }
+        self
+    }
+
     /// Decodes a message and appends it to the block: with its records, or with the reason why it
     /// has none.
     ///
@@ -213,17 +238,17 @@ impl SideDecoder {
         match reading {
             Reading::Ignored => SideDecoder::Ignored,
             Reading::Json => SideDecoder::Json(Box::new(JsonDecoder::new(&wanted.fields))),
-            Reading::Records(decoder) => {
-                SideDecoder::records(decoder, JsonDecoder::new(&wanted.fields), wanted)
-            }
-            Reading::Made(decoder) => {
-                SideDecoder::records(decoder, JsonDecoder::lenient(&wanted.fields), wanted)
-            }
+            Reading::Records(decoder) => SideDecoder::records(decoder, wanted, false),
+            Reading::Made(decoder) => SideDecoder::records(decoder, wanted, true),
         }
     }
 
-    fn records(decoder: Box<dyn Decode>, json: JsonDecoder, wanted: &Wanted) -> SideDecoder {
+    fn records(decoder: Box<dyn Decode>, wanted: &Wanted, lenient: bool) -> SideDecoder {
         let (texts, scratch) = (vec![], vec![]);
+        let mut json = JsonDecoder::new(&wanted.fields);
+        if lenient {
+            json.be_lenient();
+        }
         SideDecoder::Records(Box::new(Records {
             reads_schema_ids: decoder.reads_schema_ids(),
             decoder,

@@ -18,6 +18,7 @@ pub mod headers;
 pub mod json;
 pub mod jsonl;
 pub mod message;
+mod missing;
 pub mod path;
 pub mod plain;
 pub mod protobuf;

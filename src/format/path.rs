@@ -83,6 +83,8 @@ pub(super) struct Node {
     pub subscripts: bool,
     /// The fields whose value is the value here.
     pub wanted: Vec<Wanted>,
+    /// A column is named after the value here.
+    pub named: bool,
     /// The document that had this key last. Kept for nodes with children only.
     pub seen_in: u64,
 }
@@ -112,6 +114,18 @@ pub(super) fn trie(fields: &[JsonField]) -> Vec<Node> {
         nodes[at].wanted.push(Wanted { index, text: field.text, cast: field.cast });
     }
     nodes
+}
+
+/// Adds members of the document that columns are named after.
+pub(super) fn name(nodes: &mut Vec<Node>, names: &[String]) {
+    for name in names {
+        let new = nodes.len();
+        let at = *nodes[ROOT].children.entry(name.as_bytes().into()).or_insert(new);
+        if at == new {
+            nodes.push(Node::default());
+        }
+        nodes[at].named = true;
+    }
 }
 
 /// Whether `strtol` takes the whole text for an integer, as `get_path_all` asks. An integer out of

@@ -73,7 +73,9 @@ impl TextDecoder {
 impl Decode for TextDecoder {
     fn decode(&mut self, payload: &[u8], sink: &mut Sink<'_>) -> Result<(), Fault> {
         let text = self.converter.text(payload)?;
-        self.lines.read(text, self.specials.marks(text), sink)
+        let (marks, mut start) = (self.specials.marks(text), 0);
+        let outcome = self.lines.read(text, marks, &mut start, sink);
+        outcome.map_err(|fault| copy::in_line(fault, text, start))
     }
 }
 
@@ -82,17 +84,17 @@ impl Lines {
         &mut self,
         text: &[u8],
         mut marks: Marks<'_, 4>,
+        start: &mut usize,
         sink: &mut Sink<'_>,
     ) -> Result<(), Fault> {
         let mut eol = Eol::Unknown;
         let mut header = self.header;
-        let mut start = 0;
-        while start < text.len() {
+        while *start < text.len() {
             self.row.begin();
             self.fault = None;
-            let (at, next) = match self.line(text, start, &mut marks, &mut eol)? {
+            let (at, next) = match self.line(text, *start, &mut marks, &mut eol)? {
                 End::Line { at, next } => (at, next),
-                End::Data { at } if at == start => return Ok(()),
+                End::Data { at } if at == *start => return Ok(()),
                 End::Data { at } => (at, text.len()),
             };
             if header {
@@ -100,9 +102,9 @@ impl Lines {
             } else if let Some(fault) = self.fault.take() {
                 return Err(fault);
             } else {
-                self.row.hand_out(text, at == start, sink)?;
+                self.row.hand_out(text, at == *start, sink)?;
             }
-            start = next;
+            *start = next;
         }
         Ok(())
     }

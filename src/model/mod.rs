@@ -10,6 +10,7 @@ pub mod fragment;
 pub mod job;
 pub mod names;
 pub mod partitions;
+pub mod printable;
 pub mod reset;
 pub mod rows;
 pub mod schedule;

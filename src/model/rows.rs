@@ -7,6 +7,7 @@
 //! Each stretch of bytes lies in its arena the way PostgreSQL's `text` and `bytea` lie in memory
 //! (varatt.h: a four-byte header, aligned to four), so that a datum is a pointer and not a copy.
 
+use super::printable::shortened;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -437,7 +438,8 @@ impl Rows {
         self.records.truncate(first);
         self.fields.truncate(first * self.width.total());
         self.bad += 1;
-        let reason = if self.has_room(reason.len(), 1) { reason } else { "" };
+        let reason = shortened(reason);
+        let reason = if self.has_room(reason.len(), 1) { &*reason } else { "" };
         let span = put(&mut self.decoded, Some(reason.as_bytes()));
         if let Some(row) = self.rows.last_mut() {
             row.verdict = Verdict::Bad(span);

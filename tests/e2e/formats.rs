@@ -64,11 +64,11 @@ fn csv_in_key_and_value() {
     assert_eq!(scene.db.sql(&format!("SELECT {list} FROM target")), rows);
     assert_eq!(
         rejected(&scene),
-        "1|decode|22P02|in the message's key: more than one record
+        "1|decode|22P02|in the message's key: line 2: more than one record
 7|decode|22P02|in the message's key: missing data for column \"k2\"
-8|decode|22P02|extra data after last expected column
-9|decode|22P02|unterminated CSV quoted field
-10|decode|22P02|missing data for column \"b\", found empty data line"
+8|decode|22P02|line 2: extra data after last expected column
+9|decode|22P02|line 2: unterminated CSV quoted field
+10|decode|22P02|line 3: missing data for column \"b\", found empty data line"
     );
     let problems = "SELECT pos, problem FROM source WHERE problem IS NOT NULL";
     let said = scene.db.sql("SELECT \"offset\", message FROM gpss.errors ORDER BY 1");
@@ -103,7 +103,7 @@ fn no_row_of_a_message_with_a_bad_row_is_loaded() {
 2|map|22P02|invalid input syntax for type integer: \"seven\"
 3|decode|22P02|invalid byte sequence for encoding \"UTF8\": 0x00
 4|decode|22P02|invalid byte sequence for encoding \"UTF8\": 0xff
-5|decode|22P02|missing data for column \"b\"
+5|decode|22P02|line 2: missing data for column \"b\"
 6|map|22003|value \"99999999999\" is out of range for type integer"
     );
     assert_eq!(scene.db.sql("SELECT sum(messages), sum(rejected) FROM gpss.batches"), "8|6");
@@ -600,7 +600,7 @@ fn a_dry_run_of_every_kind_of_format() {
     let rows = "SELECT \"offset\", \"row\", error FROM gpss.dryrun('load') WHERE statement IS NULL";
     assert_eq!(
         scene.db.sql(rows),
-        "0|{\"m\": 2, \"n\": 1}|\n0|{\"m\": 4, \"n\": 3}|\n1||missing data for column \"m\"\n2||missing data for column \"m\""
+        "0|{\"m\": 2, \"n\": 1}|\n0|{\"m\": 4, \"n\": 3}|\n1||missing data for column \"m\"\n2||line 2: missing data for column \"m\""
     );
     scene.db.sql(
         "DROP FOREIGN TABLE source CASCADE; DROP TABLE target; SELECT gpss.remove_job('load'); DROP SERVER kafka",

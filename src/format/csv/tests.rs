@@ -121,7 +121,27 @@ fn stops_at_the_sinks_fault() {
         seen += 1;
         if seen == 2 { Err(Fault::bad("no")) } else { Ok(()) }
     });
-    assert_eq!((done, seen), (Err(Fault::bad("no")), 2));
+    assert_eq!((done, seen), (Err(Fault::bad("line 2: no")), 2));
+}
+
+#[test]
+fn of_several_lines_the_faulty_one_is_named() {
+    let fault = |text: &str| match decoder(&[], 2).decode(text.as_bytes(), &mut |_| Ok(())) {
+        Err(Fault::Bad(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
+    for (line, text) in [
+        ("", "1\n"),
+        ("", "1"),
+        ("line 1: ", "1\n1,2\n"),
+        ("line 2: ", "1,2\n3"),
+        ("line 3: ", "1,2\r1,2\r3\r"),
+        ("line 2: ", "1,2\r\n3\r\n"),
+        // As COPY counts, line ends within quotes count.
+        ("line 3: ", "1,\"a\nb\"\n3\n"),
+    ] {
+        assert_eq!(fault(text), format!("{line}missing data for column \"c1\""), "{text:?}");
+    }
 }
 
 proptest! {
