@@ -45,6 +45,8 @@ SELECT j.id,
             ELSE coalesce(s.status, CASE WHEN p.partitions > 0 THEN 'JOB_STOPPED' ELSE 'JOB_SUBMITTED' END)
        END AS status,
        CASE WHEN r.forgotten THEN 'the server was restarted, and gpss is not in shared_preload_libraries'
+            -- It may quote messages, which the view errors shows to the owner's side only.
+            WHEN s.errmsg IS NOT NULL AND NOT pg_has_role(gpss.owner_oid(j.owner), 'MEMBER') THEN '<insufficient privilege>'
             ELSE coalesce(s.errmsg, o.missing)
        END AS errmsg,
        coalesce(s.since, j.created_at) AS since,

@@ -25,6 +25,7 @@ mod e2e {
     mod nesting;
     mod offsets;
     mod real_example;
+    mod reasons;
     mod registries;
     mod scan;
     mod scan_json;

@@ -2,6 +2,7 @@
 //! written and no offset moves.
 
 use super::{Named, answer, job_or_config, submit, trial_as_owner};
+use crate::catalog::errors::reason_text;
 use crate::catalog::jobs::Job;
 use crate::catalog::offsets;
 use crate::error::{Error, Result, SqlState};
@@ -145,9 +146,10 @@ fn of_message(
         offset: Some(message.offset),
         ..Line::default()
     };
-    let failed = |error: String| Ok(vec![Line { error: Some(error), ..line() }]);
+    let failed =
+        |error: &str| Ok(vec![Line { error: Some(reason_text(error).into_owned()), ..line() }]);
     if let Verdict::Bad(reason) = message.verdict {
-        return failed(block.text_of(reason).into_owned());
+        return failed(&block.text_of(reason));
     }
     let running = Running {
         decoding: Rc::clone(decoding),
@@ -168,7 +170,7 @@ fn of_message(
             Ok(rows.into_iter().map(line).collect())
         }
         Err(error) if error.sqlstate == SqlState::QUERY_CANCELED => Err(error),
-        Err(error) => failed(epoch::explained(error).to_string()),
+        Err(error) => failed(&epoch::explained(error).to_string()),
     }
 }
 

@@ -6,6 +6,7 @@
 use super::continued::Continued;
 use super::jobs::template_values;
 use super::{answer, control, remarks, submit, unknown_job};
+use crate::catalog::errors;
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::offsets::{self, Loaded};
 use crate::catalog::runs::{self, Glance};
@@ -15,6 +16,7 @@ use crate::model::job::{JobSpec, Origin, TableName};
 use crate::model::partitions::Partitions;
 use crate::model::reset::Reset;
 use crate::model::state::Status;
+use crate::pg::caught::Level;
 use crate::pg::spi::UnixMicros;
 use crate::pg::tx::Tx;
 use crate::pg::{acl, agent, caught, latch, signals};
@@ -265,6 +267,9 @@ fn run(
             caught::notice(format!(
                 "job \"{name}\" {how}: {loaded} rows loaded, {rejected} messages rejected"
             ));
+            if rejected > 0 {
+                caught::report(Level::Warning, &errors::left_behind(&name, rejected));
+            }
             Ok(rows.into_iter().map(|row| (row, status)).collect())
         }
     }

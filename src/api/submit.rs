@@ -386,17 +386,24 @@ fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
     if let Some(transformer) = &output.transformer {
         return Err(error_of_transformer(error, transformer));
     }
-    // PostgreSQL names a place in a statement that the user has never seen: find the user's own words.
-    let culprit = output
-        .mapping
-        .iter()
-        .flatten()
-        .find(|m| plan(&format!("SELECT {} FROM {from}", enclosed(&m.expression))).is_err());
+    // PostgreSQL names a place in a statement that the user has never seen, and hints at columns of the target:
+    // find the user's own words, and what is wrong with these alone.
+    let failing = |sql: String| plan(&sql).err().filter(|alone| alone.sqlstate == error.sqlstate);
+    let filters = [&spec.filter, &output.filter].into_iter().flatten();
+    let in_filter = filters.map(|filter| {
+        let sql = format!("SELECT FROM {from} WHERE {}", enclosed(filter));
+        (sql, format!("In the filter: {filter}"))
+    });
+    let in_mapping = output.mapping.iter().flatten().map(|m| {
+        let sql = format!("SELECT {} FROM {from}", enclosed(&m.expression));
+        (sql, format!("In the expression for column \"{}\": {}", m.column, m.expression))
+    });
+    let mut parts = in_mapping.chain(in_filter);
+    let culprit = parts.find_map(|(sql, place)| failing(sql).map(|alone| (alone, place)));
     Err(match culprit {
-        Some(m) => {
-            let place = format!("In the expression for column \"{}\": {}", m.column, m.expression);
-            let detail = error.detail.clone().map_or(place.clone(), |d| format!("{d}\n{place}"));
-            error.detail(detail)
+        Some((alone, place)) => {
+            let detail = alone.detail.clone().map_or(place.clone(), |d| format!("{d}\n{place}"));
+            alone.detail(detail)
         }
         None => error,
     })

@@ -1,6 +1,6 @@
 //! What a batch leaves behind: `gpss.batch`, one row per batch and partition, and `gpss.offsets` moved.
 
-use super::{one, run};
+use super::{one, run, select};
 use crate::error::{Error, Result, SqlState};
 use crate::pg::acl::AsUser;
 use crate::pg::spi::{Arg, Plan, Row, Type};
@@ -146,6 +146,22 @@ impl Recorder {
             "The batch was rolled back; a run that goes on reads it again from the stored offsets.",
         ))
     }
+}
+
+/// How many messages a run that has not ended has rejected.
+pub fn rejected(tx: &Tx, job_id: i64, run_id: i64) -> Result<i64> {
+    let sql = "SELECT coalesce(sum(b.rejected), 0)::int8 FROM gpss.run r
+        JOIN gpss.batch b ON b.job_id = r.job_id AND b.start_time >= r.requested_at
+        WHERE r.job_id = $1 AND r.id = $2";
+    one(select(tx, sql, &[Arg::from(job_id), Arg::from(run_id)], |row| row.get(1))?)
+}
+
+/// How many messages a job has rejected, if it has rejected every message that it has ever read.
+pub fn only_rejected(tx: &Tx, job_id: i64) -> Result<Option<i64>> {
+    let sql = "SELECT coalesce(sum(rows_rejected), 0)::int8 FROM gpss.offsets WHERE job_id = $1
+        HAVING coalesce(sum(rows_loaded), 0) = 0
+           AND NOT EXISTS (SELECT FROM gpss.batch WHERE job_id = $1 AND messages > rejected)";
+    Ok(select(tx, sql, &[Arg::from(job_id)], |row| row.get(1))?.pop())
 }
 
 /// Deletes rows older than the retention.

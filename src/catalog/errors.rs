@@ -1,12 +1,15 @@
 //! `gpss.error`: messages that were not loaded, with the bytes as they came.
 
 use super::{exec, one, run, select};
-use crate::error::{Result, SqlState};
+use crate::error::{Error, Result, SqlState};
+use crate::model::printable::shortened;
 use crate::model::rows::Message;
+use crate::model::statement::quote_literal;
 use crate::pg::acl::AsUser;
 use crate::pg::datum;
 use crate::pg::spi::{Arg, Plan, Row, Type};
 use crate::pg::tx::Tx;
+use std::borrow::Cow;
 
 /// Where a message failed; `gpss.errors.stage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +37,18 @@ impl Stage {
 pub struct Reason<'a> {
     pub stage: Stage,
     pub sqlstate: SqlState,
-    pub message: &'a str,
-    pub detail: Option<&'a str>,
+    pub message: Cow<'a, str>,
+    pub detail: Option<Cow<'a, str>>,
     pub column: Option<&'a str>,
+}
+
+/// A text of a reason, as every database can hold it: what a payload contains must not keep its message
+/// from being recorded.
+pub fn reason_text(text: &str) -> Cow<'_, str> {
+    match shortened(text) {
+        Cow::Borrowed(text) => datum::storable(text),
+        Cow::Owned(text) => Cow::Owned(datum::storable(&text).into_owned()),
+    }
 }
 
 /// A rejected message.
@@ -51,6 +63,17 @@ pub struct Reject<'a> {
     /// JSON text.
     pub headers: Option<&'a str>,
     pub reason: Reason<'a>,
+}
+
+/// What there is to say when a run has rejected messages of a job.
+pub fn left_behind(job: &str, rejected: i64) -> Error {
+    let messages =
+        if rejected == 1 { "1 message was" } else { &format!("{rejected} messages were") };
+    let name = quote_literal(job);
+    // 01000: warning
+    Error::new(SqlState::new("01000"), format!("{messages} rejected and not loaded")).hint(format!(
+        "gpss.errors has them and says why. gpss.retry_errors({name}) loads them when that is mended."
+    ))
 }
 
 /// Records rejected messages, by a statement that is prepared once.
@@ -99,8 +122,8 @@ impl Recorder {
                 Arg::from(headers.as_deref()),
                 Arg::from(reject.reason.stage.as_str()),
                 Arg::from(reject.reason.sqlstate.as_str()),
-                Arg::from(reject.reason.message),
-                Arg::from(reject.reason.detail),
+                Arg::from(&*reject.reason.message),
+                Arg::from(reject.reason.detail.as_deref()),
                 Arg::from(reject.reason.column),
             ];
             self.plan.execute(tx, &args)?;
@@ -213,8 +236,8 @@ pub fn failed_again(tx: &Tx, id: i64, reason: &Reason<'_>) -> Result<()> {
         Arg::from(id),
         Arg::from(reason.stage.as_str()),
         Arg::from(reason.sqlstate.as_str()),
-        Arg::from(reason.message),
-        Arg::from(reason.detail),
+        Arg::from(&*reason.message),
+        Arg::from(reason.detail.as_deref()),
         Arg::from(reason.column),
     ];
     run(tx, sql, &args)?;

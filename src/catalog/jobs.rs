@@ -82,9 +82,9 @@ impl Job {
     pub fn check_can_run(&self) -> Result<()> {
         self.check_owner_exists()?;
         let (sqlstate, what, hint) = if !acl::can_login(self.owner) {
-            (SqlState::NOT_IN_PREREQUISITE_STATE, "cannot log in", "ALTER ROLE … LOGIN.")
+            (SqlState::NOT_IN_PREREQUISITE_STATE, "cannot log in", "ALTER ROLE ... LOGIN.")
         } else if !acl::may_connect(self.owner) {
-            let hint = "GRANT CONNECT ON DATABASE … TO ….";
+            let hint = "GRANT CONNECT ON DATABASE ... TO ...";
             (SqlState::INSUFFICIENT_PRIVILEGE, "may not connect to the database", hint)
         } else {
             return Ok(());

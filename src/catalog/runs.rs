@@ -4,6 +4,7 @@ use super::{exec, one, run, select, select_latest};
 use crate::error::{Error, Result, SqlState};
 use crate::model::reset::Reset;
 use crate::model::state::Status;
+use crate::pg::datum;
 use crate::pg::spi::{Arg, Row, UnixMicros};
 use crate::pg::tx::Tx;
 
@@ -137,8 +138,13 @@ pub fn set_status(
             next_retry_at = excluded.next_retry_at,
             since = CASE WHEN s.status = excluded.status THEN s.since
                          ELSE pg_catalog.clock_timestamp() END";
-    let args =
-        [Arg::from(job_id), Arg::from(status.as_str()), Arg::from(errmsg), Arg::from(retry_in_ms)];
+    let errmsg = errmsg.map(datum::storable);
+    let args = [
+        Arg::from(job_id),
+        Arg::from(status.as_str()),
+        Arg::from(errmsg.as_deref()),
+        Arg::from(retry_in_ms),
+    ];
     run(tx, sql, &args)?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::session::Needs;
 use crate::error::Result;
 use crate::format::{Cast, TextField, Wanted, array_literal, width};
 use crate::model::rows::{Row, Rows, Side, Span, Value, Verdict};
+use crate::pg::datum::storable;
 use crate::pg::fdw::{Column, JsonCall, Output, RowWriter};
 use crate::pg::spi::UnixMicros;
 use pgrx::pg_sys;
@@ -306,7 +307,7 @@ impl Shape {
             Cell::Headers => set_input(i, rows.bytes_of(row.headers), out)?,
             Cell::Error => {
                 if let Verdict::Bad(reason) = row.verdict {
-                    set_input(i, rows.bytes_of(reason), out)?;
+                    out.set_input(i, storable(&rows.text_of(reason)).as_bytes())?;
                 }
             }
         }

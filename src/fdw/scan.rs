@@ -99,7 +99,7 @@ impl ForeignSource for KafkaScan {
                     true => None,
                     false => {
                         shape.look_in(&needs);
-                        Some(running.decoding.formats.decoder_here(&needs)?)
+                        Some(running.decoding.decoder_of_scan(&needs)?)
                     }
                 },
                 running,

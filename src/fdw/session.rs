@@ -8,7 +8,7 @@ use super::batch::Batch;
 use super::columns::Layout;
 use super::formats::Formats;
 use crate::error::{Error, Result, SqlState};
-use crate::format::Wanted;
+use crate::format::{MessageDecoder, Wanted};
 use crate::model::job::TableName;
 use crate::pg::fdw::Table;
 use crate::pg::spi::{self, Plan, StatementId};
@@ -29,6 +29,8 @@ pub struct Decoding {
     pub needs: Needs,
     layout: Layout,
     pub formats: Formats,
+    /// Scans decode the batch for themselves, each its own fields.
+    by_scan: bool,
 }
 
 impl Decoding {
@@ -54,7 +56,32 @@ impl Decoding {
         let layout = Layout::of(table)?;
         let formats = Formats::of(table, &layout, user)?;
         let source = TableName { schema: table.schema.clone(), name: table.name.clone() };
-        Ok((plans, Decoding { relid: table.relid, source, needs, layout, formats }))
+        let relid = table.relid;
+        Ok((plans, Decoding { relid, source, needs, layout, formats, by_scan: false }))
+    }
+
+    /// The same for statements that ask for one field each: a scan fails by an escape that PostgreSQL
+    /// refuses only where it stands in a field of its own, while PostgreSQL's operators refuse
+    /// the document.
+    pub fn by_scan(&self) -> Decoding {
+        let Decoding { relid, source, needs, layout, formats, .. } = self;
+        Decoding {
+            relid: *relid,
+            source: source.clone(),
+            needs: Needs { headers: needs.headers, ..Needs::default() },
+            layout: layout.clone(),
+            formats: formats.clone(),
+            by_scan: true,
+        }
+    }
+
+    /// A decoder for a scan with these needs, if it cannot use what the reader has decoded.
+    ///
+    /// # Errors
+    /// As `Formats::decoder`.
+    pub fn decoder_of_scan(&self, needs: &Needs) -> Result<MessageDecoder> {
+        let decoder = self.formats.decoder_here(needs)?;
+        Ok(if self.by_scan { decoder.lenient() } else { decoder })
     }
 
     /// Are rows made by functions of the user's (format custom)?

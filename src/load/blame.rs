@@ -15,6 +15,17 @@ use std::collections::HashMap;
 pub struct Place {
     pub stage: Stage,
     pub column: Option<String>,
+    /// In the job's filter.
+    pub filter: bool,
+}
+
+/// Which fields a part is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// Those that the statement was given.
+    AsLoaded,
+    /// Those that the part itself asks for: another field's escape does not concern it.
+    ByScan,
 }
 
 /// The parts of the statement that loads one table.
@@ -22,8 +33,20 @@ pub struct Parts {
     select: Plan,
     filter: Plan,
     columns: Vec<Column>,
+    filtered: bool,
+    /// Which column errors of an SQLSTATE were about last.
+    last: RefCell<HashMap<SqlState, Found>>,
     /// What has been found in the system's catalog.
     constrained: RefCell<HashMap<Subject, Option<String>>>,
+}
+
+/// A column whose value could not be made.
+#[derive(Clone, Copy)]
+struct Found {
+    /// Among the columns.
+    number: usize,
+    /// On the way into the table, not in its expression.
+    on_insert: bool,
 }
 
 struct Column {
@@ -46,6 +69,8 @@ impl Parts {
             select: Plan::prepare(tx, &trials.select, &[])?,
             filter: Plan::prepare(tx, &trials.filter, &[])?,
             columns: trials.columns.iter().map(column).collect::<Result<_>>()?,
+            filtered: trials.filter.contains("\nWHERE "),
+            last: RefCell::default(),
             constrained: RefCell::default(),
         })
     }
@@ -68,15 +93,16 @@ impl Parts {
         &self,
         tx: &Tx,
         error: &Error,
-        run: &dyn Fn(&Plan) -> Result<u64>,
+        run: &dyn Fn(&Plan, Decoded) -> Result<u64>,
     ) -> Result<Place> {
         if let Some(subject) = &error.subject {
-            return Ok(Place { stage: Stage::Write, column: self.column_of(tx, subject)? });
+            let column = self.column_of(tx, subject)?;
+            return Ok(Place { stage: Stage::Write, column, filter: false });
         }
-        let fails_so = |plan: &Plan| -> Result<bool> {
+        let fails_with = |plan: &Plan, decoded| -> Result<bool> {
             let mut passed = false;
             let outcome: Result<()> = subtx(tx, || {
-                run(plan)?;
+                run(plan, decoded)?;
                 passed = true;
                 Err(error.clone())
             });
@@ -86,26 +112,70 @@ impl Parts {
                 outcome => Ok(!passed && outcome.is_err_and(|found| found == *error)),
             }
         };
+        let fails_so = |plan: &Plan| fails_with(plan, Decoded::AsLoaded);
+        // What it was the last time, it probably is again: bad messages come by the thousand.
+        let last = self.last.borrow().get(&error.sqlstate).copied();
+        if let Some(found) = last
+            && self.is_again(found, &fails_so, &|plan| fails_with(plan, Decoded::ByScan))?
+        {
+            return Ok(self.at(found));
+        }
         let in_mapping = fails_so(&self.select)?;
-        let mut column = None;
-        if in_mapping {
-            // An escape that PostgreSQL refuses spoils the document for all that ask it for fields.
-            let of_document = error.sqlstate == SqlState::UNTRANSLATABLE_CHARACTER;
-            if !of_document && !fails_so(&self.filter)? {
-                column = first(&self.columns, |column| fails_so(&column.select))?;
-            }
+        let filter = in_mapping && self.filtered && fails_so(&self.filter)?;
+        let found = if filter {
+            None
+        } else if in_mapping {
+            // An escape that PostgreSQL refuses spoils the document for all that ask it for fields: the
+            // column is the one whose own field holds it.
+            first(&self.columns, |column| fails_with(&column.select, Decoded::ByScan))?
         } else if matches!(&error.sqlstate.0[..2], b"22" | b"23") {
             // The conversion to the column's type or domain, if one column alone fails so: else a trigger.
-            column = first(&self.columns, |column| fails_so(&column.insert))?;
-            let others = column.map_or(&[][..], |(number, _)| &self.columns[number + 1..]);
-            if first(others, |column| fails_so(&column.insert))?.is_some() {
-                column = None;
+            match first(&self.columns, |column| fails_so(&column.insert))? {
+                Some(number) => {
+                    let others = self.columns.get(number + 1..).unwrap_or_default();
+                    let alone = first(others, |column| fails_so(&column.insert))?.is_none();
+                    alone.then_some(number)
+                }
+                None => None,
             }
+        } else {
+            None
+        };
+        let Some(number) = found else {
+            let stage = if in_mapping { Stage::Map } else { Stage::Write };
+            return Ok(Place { stage, column: None, filter });
+        };
+        let found = Found { number, on_insert: !in_mapping };
+        self.last.borrow_mut().insert(error.sqlstate, found);
+        Ok(self.at(found))
+    }
+
+    fn at(&self, found: Found) -> Place {
+        let column = self.columns.get(found.number).map(|column| column.name.clone());
+        Place { stage: Stage::Map, column, filter: false }
+    }
+
+    /// Is it the same column once more? Of two columns with the same value either may be named then.
+    fn is_again(
+        &self,
+        found: Found,
+        fails_so: &dyn Fn(&Plan) -> Result<bool>,
+        fails_by_scan: &dyn Fn(&Plan) -> Result<bool>,
+    ) -> Result<bool> {
+        let Some(column) = self.columns.get(found.number) else { return Ok(false) };
+        if !found.on_insert {
+            return Ok(
+                fails_by_scan(&column.select)? && !(self.filtered && fails_so(&self.filter)?)
+            );
         }
-        Ok(Place {
-            stage: if in_mapping || column.is_some() { Stage::Map } else { Stage::Write },
-            column: column.map(|(_, column)| column.name.clone()),
-        })
+        // A trigger's error would be any column's.
+        let other = self.columns.iter().enumerate().find(|(number, _)| *number != found.number);
+        Ok(fails_so(&column.insert)?
+            && match other {
+                Some((_, other)) => !fails_so(&other.insert)?,
+                None => true,
+            }
+            && !fails_so(&column.select)?)
     }
 
     /// The column that an error is about, also where it only names a constraint of one column.
@@ -122,14 +192,11 @@ impl Parts {
     }
 }
 
-/// The first of which it holds, and its number.
-fn first(
-    columns: &[Column],
-    holds: impl Fn(&Column) -> Result<bool>,
-) -> Result<Option<(usize, &Column)>> {
+/// The number of the first of which it holds.
+fn first(columns: &[Column], holds: impl Fn(&Column) -> Result<bool>) -> Result<Option<usize>> {
     for (number, column) in columns.iter().enumerate() {
         if holds(column)? {
-            return Ok(Some((number, column)));
+            return Ok(Some(number));
         }
     }
     Ok(None)

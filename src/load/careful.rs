@@ -1,7 +1,6 @@
 //! Loading a batch that has failed: what can be loaded is, and what cannot is told with its reason.
 
-use super::blame::Place;
-use super::isolate::{self, Outcome};
+use super::isolate::{self, Failure, Load};
 use super::{Refused, Statement, may_be_a_messages, unparsable};
 use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
@@ -11,8 +10,6 @@ use crate::pg::signals;
 use crate::pg::spi;
 use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -51,7 +48,7 @@ pub fn load_carefully(
     blame: Blame,
     limit: &mut dyn FnMut(&[Refused]) -> Result<()>,
 ) -> Result<Loaded> {
-    let mut search = Search { tx, statement, batch, blame, limit, places: BTreeMap::new() };
+    let mut search = Search { tx, statement, batch, blame, limit, refused: vec![] };
     // What fails without any message is the statement's fault.
     search.probe()?;
     let mut violated = false;
@@ -82,50 +79,17 @@ struct Search<'a> {
     batch: &'a Batch,
     blame: Blame,
     limit: &'a mut dyn FnMut(&[Refused]) -> Result<()>,
-    /// Of messages that have failed alone.
-    places: BTreeMap<usize, Place>,
+    refused: Vec<Refused>,
 }
 
-impl Search<'_> {
-    fn run(&mut self) -> Result<Loaded> {
-        let this = RefCell::new(self);
-        let mut attempt = |range| this.borrow_mut().attempt(range);
-        let is_messages = |error: &Error| this.borrow().may_be_a_messages(error);
-        let mut within = |refused: &[Refused]| {
-            let all_so_far = refused.last().is_some_and(|last| last.index < refused.len());
-            let hopeless =
-                refused.len() == ENOUGH && all_so_far && !refused.iter().any(is_surely_its_own);
-            match refused.first() {
-                Some(first) if hopeless => Err(first.error.clone()),
-                _ => (this.borrow_mut().limit)(refused),
-            }
-        };
-        let messages = this.borrow().batch.messages();
-        let (inserted, mut refused) =
-            isolate::load(messages, &mut attempt, &is_messages, &mut within)?;
-        let this = this.into_inner();
-        this.check_blame(&refused)?;
-        for refused in &mut refused {
-            refused.place = this.places.remove(&refused.index);
-            refused.error = epoch::explained(refused.error.clone());
-        }
-        Ok(Loaded { inserted, refused })
-    }
-
-    /// Runs the statements without any message, and leaves no trace of it: nothing has been inserted
-    /// for which a statement trigger should fire.
-    fn probe(&self) -> Result<()> {
-        let nothing = Rc::new(self.batch.slice(0..0));
-        trial(self.tx, || self.statement.run(self.tx, &nothing, &Rc::default())).map(drop)
-    }
-
-    /// Loads a range or leaves no trace of it, which is also all that is left of one in which the filters
-    /// let nothing pass: the batch is several statements only because of its bad messages.
-    fn attempt(&mut self, range: Range<usize>) -> Outcome {
+impl Load for Search<'_> {
+    /// It leaves no trace either of a range in which the filters let nothing pass: the batch is several
+    /// statements only because of its bad messages.
+    fn attempt(&mut self, range: Range<usize>) -> std::result::Result<u64, Failure> {
         if signals::stop_requested() {
             // The order was a cancel too, which one of the subtransactions may have taken for its own.
             let error = Error::new(SqlState::QUERY_CANCELED, "the process was told to stop");
-            return Outcome::Failed { error, suspect: None };
+            return Err(Failure { error, suspect: None, statement: 0 });
         }
         let progress = Rc::new(Progress::default());
         let slice = Rc::new(self.batch.slice(range.clone()));
@@ -139,24 +103,50 @@ impl Search<'_> {
                 Ok(inserted)
             }
         });
-        let error = match outcome {
-            Ok(inserted) => return Outcome::Loaded(inserted),
-            Err(_) if undone => return Outcome::Loaded(0),
-            Err(error) => error,
-        };
-        if range.len() == 1 && self.may_be_a_messages(&error) {
-            match self.statement.place(self.tx, &slice, progress.statement.get(), &error) {
-                Ok(place) => self.places.extend(place.map(|place| (range.start, place))),
-                Err(error) => return Outcome::Failed { error, suspect: None },
-            }
-        }
-        let suspect = progress.suspect().map(|index| range.start + index);
-        Outcome::Failed { error, suspect }
+        outcome.or_else(|error| match undone {
+            true => Ok(0),
+            false => Err(Failure {
+                error,
+                suspect: progress.suspect().map(|index| range.start + index),
+                statement: progress.statement.get(),
+            }),
+        })
     }
 
-    fn may_be_a_messages(&self, error: &Error) -> bool {
+    fn is_messages(&self, error: &Error) -> bool {
         let internal = error.sqlstate == SqlState::INTERNAL;
         may_be_a_messages(error) || (internal && self.blame != Blame::Data)
+    }
+
+    fn refuse(&mut self, index: usize, failure: Failure) -> Result<()> {
+        let Failure { error, statement, .. } = failure;
+        let message = Rc::new(self.batch.slice(index..index + 1));
+        let place = self.statement.place(self.tx, &message, statement, &error)?;
+        self.refused.push(Refused { index, error: epoch::explained(error), place });
+        let refused = self.refused.as_slice();
+        let hopeless =
+            refused.len() == ENOUGH && index < ENOUGH && !refused.iter().any(is_surely_its_own);
+        match refused.first() {
+            Some(first) if hopeless => Err(first.error.clone()),
+            _ => (self.limit)(refused),
+        }
+    }
+}
+
+impl Search<'_> {
+    fn run(&mut self) -> Result<Loaded> {
+        self.refused.clear();
+        let inserted = isolate::load(self.batch.messages(), self)?;
+        let refused = std::mem::take(&mut self.refused);
+        self.check_blame(&refused)?;
+        Ok(Loaded { inserted, refused })
+    }
+
+    /// Runs the statements without any message, and leaves no trace of it: nothing has been inserted
+    /// for which a statement trigger should fire.
+    fn probe(&self) -> Result<()> {
+        let nothing = Rc::new(self.batch.slice(0..0));
+        trial(self.tx, || self.statement.run(self.tx, &nothing, &Rc::default())).map(drop)
     }
 
     /// # Errors
@@ -179,9 +169,9 @@ impl Search<'_> {
         for refused in loaded.refused {
             let again = refused.error.sqlstate.as_str().starts_with("23");
             match again.then(|| self.attempt(refused.index..refused.index + 1)) {
-                Some(Outcome::Loaded(rows)) => left.inserted += rows,
-                Some(Outcome::Failed { error, .. }) if !self.may_be_a_messages(&error) => {
-                    return Err(error);
+                Some(Ok(rows)) => left.inserted += rows,
+                Some(Err(failure)) if !self.is_messages(&failure.error) => {
+                    return Err(failure.error);
                 }
                 _ => left.refused.push(refused),
             }

@@ -6,71 +6,109 @@
 //! that fails after it took everything (a foreign key, an AFTER trigger, a sort) does not tell, and
 //! the stretch is halved.
 
-use super::Refused;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
+use std::collections::HashMap;
 use std::ops::Range;
 
-/// How a try to load a range ended.
+/// A try to load a range that has left nothing behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The number of rows written.
-    Loaded(u64),
-    Failed {
-        error: Error,
-        /// The index of the message taken last, when the statement had not taken all of them.
-        suspect: Option<usize>,
-    },
+pub struct Failure {
+    pub error: Error,
+    /// The index of the message taken last, when the statement had not taken all of them.
+    pub suspect: Option<usize>,
+    /// Which of the job's statements has failed.
+    pub statement: usize,
 }
 
-/// Loads the messages `0..messages` but for those that fail; the rows written, and the refused ones in
-/// their order. `attempt` loads a range or leaves no trace of it.
+impl Failure {
+    /// The message taken last, if no statement before this one has run over others, which might be why
+    /// this one fails.
+    fn suspect_of_first(&self) -> Option<usize> {
+        self.suspect.filter(|_| self.statement == 0)
+    }
+}
+
+/// What is loaded.
+pub trait Load {
+    /// Loads a range, or leaves no trace of it; the rows written.
+    fn attempt(&mut self, range: Range<usize>) -> std::result::Result<u64, Failure>;
+
+    /// Can a single message have caused it?
+    fn is_messages(&self, error: &Error) -> bool;
+
+    /// A message cannot be loaded. They come in their order.
+    ///
+    /// # Errors
+    /// What ends the search.
+    fn refuse(&mut self, index: usize, failure: Failure) -> Result<()>;
+}
+
+/// Loads the messages `0..messages` but for those that fail; the rows written.
 ///
-/// An error that is not a message's (`is_messages`) ends the search and is returned. So does
-/// `limit` returning an error for a number of them.
-pub fn load(
-    messages: usize,
-    attempt: &mut dyn FnMut(Range<usize>) -> Outcome,
-    is_messages: &dyn Fn(&Error) -> bool,
-    limit: &mut dyn FnMut(&[Refused]) -> Result<()>,
-) -> Result<(u64, Vec<Refused>)> {
-    let (mut written, mut refused) = (0, vec![]);
-    // What is before `next` is loaded or refused.
-    let (mut next, mut stride, mut known) = (0, FIRST, Known::Nothing);
-    // After the last refused one.
-    let mut since = 0;
+/// # Errors
+/// An error that is not a message's, which ends the search; as `refuse`.
+pub fn load(messages: usize, load: &mut dyn Load) -> Result<u64> {
+    let mut written = 0;
+    // What is before `next` is loaded or refused; `since` comes after the last refused one.
+    let (mut next, mut since) = (0, 0);
+    let (mut stride, mut known, mut trust) = (FIRST, Known::Nothing, Trust::default());
     while next < messages {
         let end = match known {
             Known::Nothing => messages.min(next.saturating_add(stride)),
-            Known::At(suspect) if suspect > next => suspect,
+            Known::At(suspect, _) if suspect > next => suspect,
             Known::Before(end) if end - next > 1 => next + (end - next) / 2,
-            Known::At(_) | Known::Before(_) => next + 1,
+            Known::At(..) | Known::Before(_) => next + 1,
         };
-        match attempt(next..end) {
-            Outcome::Loaded(rows) => {
+        let refused = match load.attempt(next..end) {
+            Ok(rows) => {
                 written += rows;
-                match known {
-                    Known::Nothing => stride = stride.saturating_add(stride / 2),
-                    Known::At(last) if last < end => known = Known::Nothing,
-                    Known::Before(last) if last <= end => known = Known::Nothing,
-                    Known::At(_) | Known::Before(_) => {}
-                }
                 next = end;
+                match known {
+                    Known::At(suspect, failure) if suspect == end && trust.has(&failure) => {
+                        known = Known::Nothing;
+                        Some(failure)
+                    }
+                    Known::At(suspect, failure) if suspect < end => {
+                        trust.lose(&failure);
+                        known = Known::Nothing;
+                        None
+                    }
+                    Known::Nothing => {
+                        stride = stride.saturating_add(stride / 2);
+                        None
+                    }
+                    Known::Before(last) if last <= end => {
+                        known = Known::Nothing;
+                        None
+                    }
+                    Known::At(..) | Known::Before(_) => None,
+                }
             }
-            Outcome::Failed { error, .. } if !is_messages(&error) => return Err(error),
-            Outcome::Failed { error, .. } if end - next == 1 => {
-                refused.push(Refused { index: next, error, place: None });
-                limit(&refused)?;
-                // Bad messages are as far from each other as before, probably.
-                stride = SHORTEST.max((next - since) / 4);
-                (next, since, known) = (end, end, Known::Nothing);
+            Err(failure) if !load.is_messages(&failure.error) => return Err(failure.error),
+            // It has taken no other message.
+            Err(failure) if end - next == 1 || failure.suspect_of_first() == Some(next) => {
+                if let Known::At(_, suspected) = &known {
+                    trust.confirm(suspected, &failure);
+                }
+                Some(failure)
             }
-            Outcome::Failed { suspect: Some(index), .. } if (next..end).contains(&index) => {
-                known = Known::At(index);
+            Err(failure) => {
+                known = match failure.suspect {
+                    Some(index) if (next..end).contains(&index) => Known::At(index, failure),
+                    _ => Known::Before(end),
+                };
+                None
             }
-            Outcome::Failed { .. } => known = Known::Before(end),
+        };
+        if let Some(failure) = refused {
+            load.refuse(next, failure)?;
+            // Bad messages are as far from each other as before, probably.
+            stride = SHORTEST.max((next - since) / 4);
+            (next, known) = (next + 1, Known::Nothing);
+            since = next;
         }
     }
-    Ok((written, refused))
+    Ok(written)
 }
 
 /// The first stretch: what a failure after its end costs is little beside a batch.
@@ -79,111 +117,223 @@ const FIRST: usize = 1024;
 const SHORTEST: usize = 16;
 
 /// What failed attempts have told about the messages to come.
-#[derive(Clone, Copy)]
 enum Known {
     Nothing,
     /// This one is suspected; those before it are probably good.
-    At(usize),
+    At(usize, Failure),
     /// One before this one is bad.
     Before(usize),
+}
+
+/// Errors for which the message taken last has always failed alone, too.
+///
+/// A statement that fails at a message and succeeds over those before it need then not be run over this message
+/// alone: that would only tell the same.
+#[derive(Default)]
+struct Trust {
+    /// How often it has been so; None: not once.
+    confirmed: HashMap<SqlState, Option<u32>>,
+}
+
+impl Trust {
+    const ENOUGH: u32 = 4;
+
+    fn has(&self, failure: &Failure) -> bool {
+        let confirmed = self.confirmed.get(&failure.error.sqlstate);
+        failure.suspect_of_first().is_some()
+            && matches!(confirmed, Some(Some(times)) if *times >= Self::ENOUGH)
+    }
+
+    fn confirm(&mut self, suspected: &Failure, alone: &Failure) {
+        if suspected.error.sqlstate != alone.error.sqlstate {
+            return self.lose(suspected);
+        }
+        let confirmed = self.confirmed.entry(alone.error.sqlstate).or_insert(Some(0));
+        *confirmed = confirmed.map(|times| times.saturating_add(1));
+    }
+
+    fn lose(&mut self, suspected: &Failure) {
+        self.confirmed.insert(suspected.error.sqlstate, None);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Class, SqlState};
+    use crate::error::Class;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn is_data(error: &Error) -> bool {
-        error.class() == Class::Data
+    /// A statement over messages of which some are bad.
+    #[derive(Default)]
+    struct Trial {
+        bad: BTreeSet<usize>,
+        /// It tells which message it took last.
+        streams: bool,
+        /// It takes so many messages more before an error shows.
+        ahead: usize,
+        messages: usize,
+        loaded: BTreeSet<usize>,
+        refused: Vec<usize>,
+        /// Messages tried in all, and attempts.
+        tried: usize,
+        attempts: usize,
+        limit: Option<usize>,
     }
 
-    fn data() -> Error {
-        Error::new(SqlState::INVALID_TEXT, "bad")
+    fn failure(suspect: Option<usize>) -> Failure {
+        let error = Error::new(SqlState::INVALID_TEXT, "bad");
+        Failure { error, suspect, statement: 0 }
     }
 
-    /// Loads against a set of bad messages; also counts how many messages were tried in all.
-    fn run(messages: usize, bad: &BTreeSet<usize>, streams: bool) -> (u64, Vec<usize>, usize) {
-        let (mut tried, mut loaded) = (0, vec![false; messages]);
-        let mut attempt = |range: Range<usize>| match bad.range(range.clone()).next() {
-            None => {
-                tried += range.len();
-                // Nothing twice.
-                assert!(!loaded[range.clone()].contains(&true));
-                loaded[range.clone()].fill(true);
-                Outcome::Loaded(range.len() as u64)
+    impl Load for Trial {
+        fn attempt(&mut self, range: Range<usize>) -> std::result::Result<u64, Failure> {
+            self.attempts += 1;
+            let Some(first) = self.bad.range(range.clone()).next() else {
+                self.tried += range.len();
+                for index in range.clone() {
+                    assert!(self.loaded.insert(index), "{index} is loaded twice");
+                }
+                return Ok(range.len() as u64);
+            };
+            let taken = (first + self.ahead + 1).min(range.end);
+            let streams = self.streams && taken < range.end + 1 && first + self.ahead < range.end;
+            self.tried += if streams { taken - range.start } else { range.len() };
+            Err(failure(streams.then(|| taken - 1)))
+        }
+
+        fn is_messages(&self, error: &Error) -> bool {
+            error.class() == Class::Data
+        }
+
+        fn refuse(&mut self, index: usize, _: Failure) -> Result<()> {
+            self.refused.push(index);
+            match self.limit {
+                Some(limit) if self.refused.len() == limit => {
+                    Err(Error::new(SqlState::NOT_IN_PREREQUISITE_STATE, "too many"))
+                }
+                _ => Ok(()),
             }
-            Some(first) => {
-                tried += if streams { first - range.start + 1 } else { range.len() };
-                Outcome::Failed { error: data(), suspect: streams.then_some(*first) }
-            }
-        };
-        let (written, refused) = load(messages, &mut attempt, &is_data, &mut |_| Ok(())).unwrap();
-        (written, refused.into_iter().map(|r| r.index).collect(), tried)
+        }
+    }
+
+    fn run(messages: usize, bad: &BTreeSet<usize>, streams: bool, ahead: usize) -> Trial {
+        let mut trial = Trial { bad: bad.clone(), streams, ahead, messages, ..Trial::default() };
+        let written = load(trial.messages, &mut trial).unwrap();
+        assert_eq!(written as usize, trial.loaded.len());
+        trial
+    }
+
+    /// Scattered over the messages, one of this many.
+    fn scattered(messages: usize, one_in: usize) -> BTreeSet<usize> {
+        let hash = |n: usize| n * 2_654_435_761 % 4_294_967_296;
+        (0..messages).filter(|n| hash(*n) < 4_294_967_296 / one_in).collect()
     }
 
     proptest! {
         #[test]
         fn exactly_the_bad_ones_are_refused(
             messages in 0usize..5000,
-            bad in proptest::collection::btree_set(0usize..5000, 0..40),
+            bad in proptest::collection::btree_set(0usize..5000, 0..400),
             streams: bool,
+            ahead in 0usize..4,
         ) {
             let bad: BTreeSet<usize> = bad.into_iter().filter(|i| *i < messages).collect();
-            let (written, refused, _) = run(messages, &bad, streams);
-            prop_assert_eq!(refused, bad.iter().copied().collect::<Vec<_>>());
-            prop_assert_eq!(written as usize, messages - bad.len());
+            let trial = run(messages, &bad, streams, ahead);
+            prop_assert_eq!(&trial.refused, &bad.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(trial.loaded.len(), messages - bad.len());
         }
     }
 
     #[test]
     fn one_in_a_hundred_costs_about_twice_the_messages() {
-        let bad: BTreeSet<usize> =
-            (0..50_000).filter(|n| n * 2_654_435_761 % 4_294_967_296 < 42_949_672).collect();
+        let bad = scattered(50_000, 100);
         for (streams, most) in [(true, 80_000), (false, 110_000)] {
-            let (_, refused, tried) = run(50_000, &bad, streams);
-            assert_eq!(refused.len(), bad.len());
+            let tried = run(50_000, &bad, streams, 0).tried;
             assert!(tried < most, "{streams}: {tried}");
         }
     }
 
     #[test]
+    fn one_in_twelve_costs_less_than_three_attempts_each_if_the_statement_streams() {
+        let bad = scattered(60_000, 12);
+        for (streams, most) in [(true, 29), (false, 75)] {
+            let trial = run(60_000, &bad, streams, 0);
+            let each = trial.attempts * 10 / bad.len();
+            assert!(each < most, "{streams}: {each}");
+            assert!(trial.tried < 4 * 60_000, "{streams}: {}", trial.tried);
+        }
+        // Nothing but bad ones.
+        let trial = run(1000, &(0..1000).collect(), true, 0);
+        assert_eq!(trial.attempts, 1000);
+    }
+
+    #[test]
     fn a_single_bad_message_costs_about_as_much_as_the_batch() {
         for bad in [0, 777, 12_345, 65_535] {
-            let (_, refused, tried) = run(1 << 16, &BTreeSet::from([bad]), false);
-            assert_eq!(refused, [bad]);
-            assert!(tried <= 3 << 16, "{bad}: {tried}");
+            let trial = run(1 << 16, &BTreeSet::from([bad]), false, 0);
+            assert_eq!(trial.refused, [bad]);
+            assert!(trial.tried <= 3 << 16, "{bad}: {}", trial.tried);
+        }
+    }
+
+    /// A statement that cannot take the message 4 beside another one, or its second statement cannot.
+    struct Picky {
+        statement: usize,
+        at: usize,
+        refused: Vec<usize>,
+    }
+
+    impl Load for Picky {
+        fn attempt(&mut self, range: Range<usize>) -> std::result::Result<u64, Failure> {
+            match range.contains(&4) && range.len() > 1 {
+                true => Err(Failure { statement: self.statement, ..failure(Some(self.at)) }),
+                false => Ok(range.len() as u64),
+            }
+        }
+
+        fn is_messages(&self, _: &Error) -> bool {
+            true
+        }
+
+        fn refuse(&mut self, index: usize, _: Failure) -> Result<()> {
+            self.refused.push(index);
+            Ok(())
         }
     }
 
     #[test]
     fn a_suspect_that_can_be_loaded_alone_is_loaded() {
-        // As with a statement that cannot take two certain messages at once.
-        let mut attempt = |range: Range<usize>| match range.contains(&4) && range.len() > 1 {
-            true => Outcome::Failed { error: data(), suspect: Some(4) },
-            false => Outcome::Loaded(range.len() as u64),
-        };
-        let loaded = load(9, &mut attempt, &is_data, &mut |_| Ok(()));
-        assert_eq!(loaded, Ok((9, vec![])));
+        for (statement, at) in [(0, 4), (1, 4), (1, 0)] {
+            let mut picky = Picky { statement, at, refused: vec![] };
+            assert_eq!(load(9, &mut picky), Ok(9), "{statement} {at}");
+            assert!(picky.refused.is_empty());
+        }
     }
 
     #[test]
     fn what_is_not_a_messages_fault_ends_the_search() {
+        struct Full(Error);
+        impl Load for Full {
+            fn attempt(&mut self, _: Range<usize>) -> std::result::Result<u64, Failure> {
+                Err(Failure { error: self.0.clone(), ..failure(Some(0)) })
+            }
+            fn is_messages(&self, _: &Error) -> bool {
+                false
+            }
+            fn refuse(&mut self, _: usize, _: Failure) -> Result<()> {
+                panic!("no message's fault")
+            }
+        }
         let full = Error::new(SqlState::INSUFFICIENT_RESOURCES, "disk full");
-        let mut attempt =
-            |_: Range<usize>| Outcome::Failed { error: full.clone(), suspect: Some(0) };
-        assert_eq!(load(9, &mut attempt, &is_data, &mut |_| Ok(())), Err(full.clone()));
+        assert_eq!(load(9, &mut Full(full.clone())), Err(full));
     }
 
     #[test]
     fn the_limit_ends_the_search() {
-        let mut attempt = |_: Range<usize>| Outcome::Failed { error: data(), suspect: None };
-        let mut limit = |refused: &[Refused]| match refused.len() {
-            3 => Err(Error::new(SqlState::NOT_IN_PREREQUISITE_STATE, "too many")),
-            _ => Ok(()),
-        };
-        let error = load(100, &mut attempt, &is_data, &mut limit).unwrap_err();
-        assert_eq!(error.message, "too many");
+        let mut trial =
+            Trial { bad: (0..100).collect(), messages: 100, limit: Some(3), ..Trial::default() };
+        assert_eq!(load(100, &mut trial).unwrap_err().message, "too many");
+        assert_eq!(trial.refused, [0, 1, 2]);
     }
 }

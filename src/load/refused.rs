@@ -2,10 +2,14 @@
 //! refuses.
 
 use super::blame::Place;
-use crate::catalog::errors::{Reason, Reject, Stage};
+use crate::catalog::errors::{Reason, Reject, Stage, reason_text};
 use crate::error::{Error, SqlState};
 use crate::fdw::batch::Batch;
 use crate::model::rows::{Row, Verdict};
+use std::borrow::Cow;
+
+/// DETAIL of a message that the filter could not be evaluated for.
+const IN_FILTER: &str = "In the filter.";
 
 /// A message that parses but cannot be loaded, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +46,7 @@ pub fn rejects<'a>(batch: &'a Batch, refused: &'a [Refused]) -> Vec<(usize, Reje
             Reason {
                 stage: Stage::Decode,
                 sqlstate: SqlState::INVALID_TEXT,
-                message: text(reason).unwrap_or_default(),
+                message: reason_text(text(reason).unwrap_or_default()),
                 detail: None,
                 column: None,
             }
@@ -74,8 +78,14 @@ impl Refused {
                 None => Stage::Map,
             },
             sqlstate: error.sqlstate,
-            message: &error.message,
-            detail: error.detail.as_deref(),
+            message: reason_text(&error.message),
+            detail: match (error.detail.as_deref(), place.as_ref().is_some_and(|p| p.filter)) {
+                (detail, false) => detail.map(reason_text),
+                (None, true) => Some(Cow::Borrowed(IN_FILTER)),
+                (Some(detail), true) => {
+                    Some(reason_text(&format!("{IN_FILTER} {detail}")).into_owned().into())
+                }
+            },
             column: place.as_ref().and_then(|place| place.column.as_deref()),
         }
     }

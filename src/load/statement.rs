@@ -1,6 +1,6 @@
 //! A job's statements, one for each of its tables, and running them over batches.
 
-use super::blame::{Parts, Place};
+use super::blame::{Decoded, Parts, Place};
 use super::unparsable;
 use crate::catalog::jobs::Job;
 use crate::error::{Class, Error, Result, SqlState};
@@ -8,6 +8,7 @@ use crate::fdw::batch::Batch;
 use crate::fdw::session::{self, Decoding, Progress, Running};
 use crate::fdw::source;
 use crate::model::job::TableName;
+use crate::model::rows::Side;
 use crate::model::statement::{self, Trials, qualified};
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::spi::{self, Plan, Targets};
@@ -93,7 +94,19 @@ impl Statement {
         error: &Error,
     ) -> Result<Option<Place>> {
         let Some(parts) = self.parts(tx)?.get(output) else { return Ok(None) };
-        parts.place(tx, error, &|plan| self.run_part(tx, plan, message)).map(Some)
+        let unsure = message.rows().any(|(rows, row)| {
+            let mut records = row.records().filter_map(|number| rows.record(number));
+            records.any(|record| Side::BOTH.into_iter().any(|side| record.unsure(side)))
+        });
+        let by_scan = OnceCell::new();
+        let run = |plan: &Plan, decoded: Decoded| match decoded {
+            Decoded::ByScan if unsure => {
+                let by_scan = by_scan.get_or_init(|| Rc::new(self.decoding.by_scan()));
+                run_part(tx, plan, by_scan, message)
+            }
+            _ => run_part(tx, plan, &self.decoding, message),
+        };
+        parts.place(tx, error, &run).map(Some)
     }
 
     /// Do the filters let none of the messages pass, to any table?
@@ -103,15 +116,11 @@ impl Statement {
     pub(super) fn filters_all(&self, tx: &Tx, batch: &Rc<Batch>) -> Result<bool> {
         let parts = self.parts(tx)?;
         for part in parts {
-            if part.passing(&|plan| self.run_part(tx, plan, batch))? > 0 {
+            if part.passing(&|plan| run_part(tx, plan, &self.decoding, batch))? > 0 {
                 return Ok(false);
             }
         }
         Ok(!parts.is_empty())
-    }
-
-    fn run_part(&self, tx: &Tx, part: &Plan, batch: &Rc<Batch>) -> Result<u64> {
-        self.with_batch(batch, &Rc::default(), part, || part.execute(tx, &[]))
     }
 
     /// The statements' parts; none when they cannot be prepared.
@@ -146,7 +155,7 @@ impl Statement {
         for (number, plan) in self.plans.iter().enumerate() {
             progress.begin();
             progress.statement.set(number);
-            let rows = self.with_batch(batch, progress, plan, || run(plan))?;
+            let rows = with_batch(&self.decoding, batch, progress, plan, || run(plan))?;
             if rows > 0 && !progress.asked.get() {
                 let target = self.targets.get(number).map_or("its target", String::as_str);
                 return Err(unread(target, &self.decoding.source, rows));
@@ -155,22 +164,26 @@ impl Statement {
         }
         Ok(written)
     }
+}
 
-    fn with_batch<R>(
-        &self,
-        batch: &Rc<Batch>,
-        progress: &Rc<Progress>,
-        plan: &Plan,
-        run: impl FnOnce() -> R,
-    ) -> R {
-        let running = Running {
-            decoding: Rc::clone(&self.decoding),
-            batch: Rc::clone(batch),
-            progress: Rc::clone(progress),
-            statement: plan.id(),
-        };
-        session::with_batch(running, run)
-    }
+fn run_part(tx: &Tx, part: &Plan, decoding: &Rc<Decoding>, batch: &Rc<Batch>) -> Result<u64> {
+    with_batch(decoding, batch, &Rc::default(), part, || part.execute(tx, &[]))
+}
+
+fn with_batch<R>(
+    decoding: &Rc<Decoding>,
+    batch: &Rc<Batch>,
+    progress: &Rc<Progress>,
+    plan: &Plan,
+    run: impl FnOnce() -> R,
+) -> R {
+    let running = Running {
+        decoding: Rc::clone(decoding),
+        batch: Rc::clone(batch),
+        progress: Rc::clone(progress),
+        statement: plan.id(),
+    };
+    session::with_batch(running, run)
 }
 
 /// Rows that are not the batch's would come again with each batch.

@@ -14,6 +14,7 @@ use pgrx::pg_sys::{self, PgTryBuilder};
 
 use crate::error::{Error, Result, SqlState, Subject};
 use crate::pg::activity::c_string;
+use crate::pg::datum::storable;
 use crate::pg::mcx::Lasting;
 
 /// What pgrx does not hand on of the last report.
@@ -99,12 +100,12 @@ pub fn raise(error: Error) -> ! {
         code = PgSqlErrorCode::ERRCODE_RAISE_EXCEPTION;
     }
     NOTED.replace(Noted { sqlstate: packed, subject: None });
-    let mut report = ErrorReport::new(code, error.message, "gpss");
+    let mut report = ErrorReport::new(code, storable(&error.message).into_owned(), "gpss");
     if let Some(detail) = error.detail {
-        report = report.set_detail(detail);
+        report = report.set_detail(storable(&detail).into_owned());
     }
     if let Some(hint) = error.hint {
-        report = report.set_hint(hint);
+        report = report.set_hint(storable(&hint).into_owned());
     }
     report.report(pgrx::PgLogLevel::ERROR);
     unreachable!("an ERROR does not return")
@@ -173,7 +174,8 @@ fn emit(
     detail: Option<&str>,
     hint: Option<&str>,
 ) {
-    let (message, detail, hint) = (c_string(message), detail.map(c_string), hint.map(c_string));
+    let text = |text: &str| c_string(&storable(text));
+    let (message, detail, hint) = (text(message), detail.map(text), hint.map(text));
     let elevel = level.elevel();
     let start = || {
         // SAFETY: elog.c: errstart opens the report that the calls below fill and close.
@@ -285,15 +287,15 @@ fn to_error(cause: CaughtError) -> Error {
         sqlstate: unpack(packed),
         // Another code: a report that was caught on the way, and not this one.
         subject: noted.subject.filter(|_| noted.sqlstate == packed),
-        message: storable(report.message()),
-        detail: place.or_else(|| report.detail().map(storable)),
-        hint: report.hint().map(storable),
+        message: received(report.message()),
+        detail: place.or_else(|| report.detail().map(received)),
+        hint: report.hint().map(received),
     }
 }
 
 /// pgrx takes the text for UTF-8. In a database of another encoding what is none has become
 /// U+FFFD, which that encoding lacks: the text could not even be stored.
-fn storable(text: &str) -> String {
+fn received(text: &str) -> String {
     text.replace('\u{fffd}', "?")
 }
 

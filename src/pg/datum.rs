@@ -10,6 +10,7 @@ use pgrx::pg_sys::{self, Datum};
 use pgrx::varlena::set_varsize_4b;
 
 use crate::error::{Error, Result, SqlState};
+use crate::model::printable::printable;
 use crate::pg::acl::OwnersCode;
 use crate::pg::caught::caught;
 use crate::pg::mcx::Mcx;
@@ -27,10 +28,12 @@ pub fn server_is_utf8() -> bool {
     matches!(encoding, pg_sys::pg_enc::PG_UTF8 | pg_sys::pg_enc::PG_SQL_ASCII)
 }
 
-/// The text as any database can hold it: with `?` for what is not ASCII, unless it holds UTF-8.
+/// The text as any database can hold it: without control characters, and with `?` for what is not ASCII
+/// unless the database holds UTF-8.
 pub fn storable(text: &str) -> Cow<'_, str> {
+    let text = printable(text);
     if text.is_ascii() || server_is_utf8() {
-        return Cow::Borrowed(text);
+        return text;
     }
     Cow::Owned(text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect())
 }

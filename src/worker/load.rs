@@ -2,8 +2,10 @@
 
 use super::feed::{Collected, EndReason};
 use crate::catalog::batches::{self, Share};
+use crate::catalog::errors::{self, Reject};
 use crate::catalog::jobs::Job;
-use crate::catalog::{errors, locks, unlogged_targets};
+use crate::catalog::runs::Run;
+use crate::catalog::{locks, unlogged_targets};
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::gucs;
@@ -47,6 +49,7 @@ impl Loading {
 /// error must not read as a message's. `blame`: which errors do.
 pub fn load(
     job: &Job,
+    run: &Run,
     loading: &Loading,
     collected: &Collected,
     blame: Blame,
@@ -56,7 +59,7 @@ pub fn load(
     let unparsable = unparsable(batch);
     check_error_limit(job, batch, unparsable, &[])?;
     if blame == Blame::Data {
-        let outcome = transact(job, loading, collected, |tx| {
+        let outcome = transact(job, run, loading, collected, |tx| {
             let inserted = statement.run_in_bulk(tx, &Rc::new(batch.clone()))?;
             after(tx)?;
             Ok(Loaded { inserted, refused: vec![] })
@@ -67,7 +70,7 @@ pub fn load(
         }
     }
     // The good path knows no savepoint; the batch is still here for a second, careful try.
-    transact(job, loading, collected, |tx| {
+    transact(job, run, loading, collected, |tx| {
         let mut limit = |refused: &[Refused]| check_error_limit(job, batch, unparsable, refused);
         let loaded = load_carefully(tx, statement, batch, blame, &mut limit)?;
         after(tx)?;
@@ -78,6 +81,7 @@ pub fn load(
 /// One transaction around `write`, which loads the rows and says which messages it could not.
 fn transact(
     job: &Job,
+    run: &Run,
     loading: &Loading,
     collected: &Collected,
     write: impl FnOnce(&Tx) -> Result<Loaded>,
@@ -112,6 +116,7 @@ fn transact(
             .into_iter()
             .map(|(_, reject)| reject)
             .collect();
+        check_beginning(tx, job, run, collected.batch.messages(), &rejects)?;
         for share in &mut shares {
             let ours = rejects.iter().filter(|reject| reject.partition == share.partition);
             share.rejected = i64::try_from(ours.count()).unwrap_or(i64::MAX);
@@ -129,6 +134,48 @@ fn transact(
         loading.marked.replace(unlogged);
     }
     Ok(())
+}
+
+/// So many messages, all rejected since the job's first one, are not bad messages but a wrong format or mapping.
+const HOPELESS: usize = 10;
+
+/// Has the job rejected every message that it has ever read? Without an error limit it then ends, and
+/// moves no offset for this batch: the corrected job finds its messages.
+///
+/// A run that quits at the end of the topic asks with fewer messages too: nothing comes after them that could
+/// be loaded.
+fn check_beginning(
+    tx: &Tx,
+    job: &Job,
+    run: &Run,
+    messages: usize,
+    rejects: &[Reject<'_>],
+) -> Result<()> {
+    if job.spec.error_limit.is_some() || rejects.len() < messages {
+        return Ok(());
+    }
+    let Some(before) = batches::only_rejected(tx, job.id)? else { return Ok(()) };
+    let rejected = usize::try_from(before).unwrap_or(usize::MAX).saturating_add(rejects.len());
+    if rejected < HOPELESS && !run.quit_at_eof {
+        return Ok(());
+    }
+    let what = match rejected {
+        1 => "the only message that the job has read was rejected".to_owned(),
+        _ => format!("all {rejected} messages that the job has read were rejected"),
+    };
+    Err(Error::new(SqlState::NOT_IN_PREREQUISITE_STATE, what)
+        .detail(rejects.iter().take(1).map(described).collect::<String>())
+        .hint(
+            "No offset was moved. Correct the format or the mapping and start the job again. To have such \
+             messages in gpss.errors and go on, give the job an error limit (ERROR_LIMIT, error_limit), \
+             for example 100%.",
+        ))
+}
+
+/// Where a rejected message is, and why it was rejected.
+fn described(reject: &Reject<'_>) -> String {
+    let Reject { partition, offset, reason, .. } = reject;
+    format!("The first is partition {partition}, offset {offset}: {}.", reason.message)
 }
 
 /// Are there too many messages that do not parse or are `refused`?
@@ -150,12 +197,7 @@ fn check_error_limit(
     if count == 0 || !exceeded {
         return Ok(());
     }
-    let example = rejects(batch, refused).into_iter().next().map(|(_, first)| {
-        format!(
-            "The first is partition {}, offset {}: {}.",
-            first.partition, first.offset, first.reason.message
-        )
-    });
+    let example = rejects(batch, refused).into_iter().next().map(|(_, first)| described(&first));
     Err(Error::new(
         SqlState::NOT_IN_PREREQUISITE_STATE,
         format!(
@@ -166,7 +208,7 @@ fn check_error_limit(
     .hint(
         "No offset was moved. gpss.dryrun shows what the next messages give. To have the bad ones in \
          gpss.errors and the others loaded, note next_offset in gpss.progress, remove the job, submit it \
-         with a higher limit (ERROR_LIMIT, error_limit) and start it there: reset => '{\"0\": …}'.",
+         with a higher limit (ERROR_LIMIT, error_limit) and start it there: reset => '{\"0\": ...}'.",
     ))
 }
 

@@ -265,7 +265,7 @@ impl Loader {
                         PATIENCE..LAST_PATIENCE => Blame::Internal,
                         LAST_PATIENCE.. => Blame::InternalAlone,
                     };
-                    load::load(&job, &loading, &collected, blame, &|tx| match after {
+                    load::load(&job, &run, &loading, &collected, blame, &|tx| match after {
                         Some(sql) => task::post_batch(tx, sql),
                         None => Ok(()),
                     })

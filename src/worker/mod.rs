@@ -14,10 +14,11 @@ pub mod scheduler;
 mod task;
 
 use crate::error::Error;
+use crate::model::printable::shortened;
 
 /// An error as `gpss.jobs.errmsg` shows it.
 fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
+    let mut text = shortened(&error.to_string()).into_owned();
     if let Some(hint) = error.hint.as_deref().or_else(|| hints::hint(error.sqlstate)) {
         text.push_str(" HINT: ");
         text.push_str(hint);

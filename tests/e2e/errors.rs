@@ -45,7 +45,7 @@ const MAPPING: &str = r#"{
 }"#;
 
 /// A message's fields besides `id` and `must`, and what gpss.errors is to say: stage, SQLSTATE, column.
-const BAD: [(&str, &str); 19] = [
+const BAD: [(&str, &str); 22] = [
     (r#""id": "x""#, "map|22P02|id"),
     (r#""id": 99999999999"#, "map|22003|id"),
     (r#""id": null"#, "write|23502|id"),
@@ -65,8 +65,11 @@ const BAD: [(&str, &str); 19] = [
     (r#""divisor": -14"#, "map|22012|checked"),
     (r#""must": "BEFORE ROW""#, "write|G0001|"),
     (r#""must": "AFTER ROW""#, "write|G0001|"),
-    // The document's, whichever of its fields is asked for.
-    (r#""must": "a\u0000b""#, "map|22P05|"),
+    // PostgreSQL's operators refuse the whole document for it, whichever of its fields they are asked for.
+    (r#""must": "a\u0000b""#, "map|22P05|must"),
+    (r#""narrow": "1\u0000""#, "map|22P05|narrow"),
+    (r#""narrow": "\ud800""#, "map|22P02|narrow"),
+    (r#""unread": "\u0000""#, "map|22P05|"),
     (r#""id": 1, "must": "the first one's key""#, "write|23505|id"),
 ];
 
@@ -83,7 +86,7 @@ fn scene_with_target() -> Scene {
 fn submit(scene: &Scene, mapping: &str) {
     scene.db.sql(&format!(
         "SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass, mapping => {},
-             max_row => 1000, minimal_interval => 60000)",
+             max_row => 1000, minimal_interval => 60000, error_limit => '100%')",
         literal(mapping)
     ));
 }
@@ -520,7 +523,7 @@ fn who_retries_for_another_lends_him_no_rights() {
          END $$;
          CREATE TRIGGER spy BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION spy();
          SELECT FROM gpss.submit_job('load', 'source'::regclass, 'mine'::regclass,
-             mapping => '{{\"n\": \"(doc->>''n'')::int\"}}')",
+             error_limit => '100%', mapping => '{{\"n\": \"(doc->>''n'')::int\"}}')",
     ));
     scene.topic.send_numbers(0..1);
     scene.run("load");

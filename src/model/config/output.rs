@@ -83,7 +83,7 @@ fn mode_v3(value: Value, notices: &mut Vec<String>) -> Result<Mode> {
             "insert" => Ok(Mode::Insert),
             _ => Err(place
                 .lacks("MATCH_COLUMNS")
-                .hint(format!("Write {name}: {{match_columns: […], update_columns: […]}}."))),
+                .hint(format!("Write {name}: {{match_columns: [...], update_columns: [...]}}."))),
         };
     }
     let mut map = value.map()?;

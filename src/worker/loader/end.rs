@@ -2,7 +2,7 @@
 
 use super::Loader;
 use crate::catalog::processes::{self, LoaderArgs};
-use crate::catalog::{jobs, locks, runs};
+use crate::catalog::{batches, errors, jobs, locks, runs};
 use crate::error::{Error, Result};
 use crate::model::state::Status;
 use crate::pg::tx::{Tx, tx};
@@ -29,9 +29,15 @@ impl Loader {
             }
             signals::forget_cancel();
         }
-        let errmsg = joined(errmsg, failed);
+        let mut errmsg = joined(errmsg, failed);
         let ended = tx(|tx| {
-            let ended = acl::extension_oid("gpss").is_some() && self.end_run(tx, status)?;
+            if acl::extension_oid("gpss").is_none() {
+                return Ok(false);
+            }
+            if status != Status::Error {
+                errmsg = joined(errmsg.take(), self.left_behind(tx)?);
+            }
+            let ended = self.end_run(tx, status)?;
             if ended {
                 runs::set_status(tx, self.args.job_id, status, errmsg.as_deref(), None)?;
             }
@@ -44,6 +50,13 @@ impl Loader {
             }
         }
         Ok(())
+    }
+
+    /// What to say if the run has rejected messages.
+    fn left_behind(&self, tx: &Tx) -> Result<Option<String>> {
+        let rejected = batches::rejected(tx, self.args.job_id, self.args.run_id)?;
+        let job = self.job.as_ref().filter(|_| rejected > 0);
+        Ok(job.map(|job| describe(&errors::left_behind(&job.name, rejected))))
     }
 
     fn end_run(&self, tx: &Tx, status: Status) -> Result<bool> {

@@ -49,6 +49,15 @@ const SCHEMAS: &str = "
         END LOOP;
     END $$;
 
+    -- As gpss.errors has it: control characters as JSON writes them, and not more than 1,000 characters.
+    CREATE FUNCTION as_reason(message text) RETURNS text LANGUAGE sql AS $$
+        SELECT CASE WHEN length(shown) > 1000 THEN left(shown, 997) || '...' ELSE shown END
+        FROM (SELECT coalesce(string_agg(
+                  CASE WHEN ascii(c) IN (9, 10) OR ascii(c) NOT BETWEEN 0 AND 31 AND ascii(c) NOT BETWEEN 127 AND 159
+                       THEN c ELSE format('\\u%s', lpad(to_hex(ascii(c)), 4, '0')) END, '' ORDER BY n), '') AS shown
+              FROM regexp_split_to_table(message, '') WITH ORDINALITY AS t (c, n)) AS s
+    $$;
+
     -- Rows are compared as text and in binary form.
     CREATE FUNCTION rows_of(schema text, query text) RETURNS TABLE (shown text, sent bytea) LANGUAGE plpgsql AS $$
     BEGIN
@@ -62,7 +71,7 @@ const SCHEMAS: &str = "
         CREATE TEMP TABLE our_errors AS
             SELECT \"offset\" AS pos, sqlstate, message FROM gpss.errors WHERE job = twin;
         CREATE TEMP TABLE their_errors AS
-            SELECT pos, state, message FROM public.rejected AS r WHERE r.twin = differences.twin;
+            SELECT pos, state, public.as_reason(message) FROM public.rejected AS r WHERE r.twin = differences.twin;
         RETURN QUERY
             SELECT format('%s: status %s %s', name, status, errmsg) FROM gpss.jobs
             WHERE name = twin AND status <> 'JOB_SUCCESS';
