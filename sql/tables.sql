@@ -1,6 +1,6 @@
 -- The catalog of gpss. Tables are written by the extension's own code only; users read the views.
 -- A table that pg_dump has to carry is registered with pg_extension_config_dump; what describes the
--- running server (run, status, worker, unlogged_*) is not, so that a restored job is a stopped job.
+-- running server (run, status, worker, waiting, unlogged_*) is not, so that a restored job is a stopped job.
 
 CREATE SCHEMA gpss;
 GRANT USAGE ON SCHEMA gpss TO PUBLIC;
@@ -35,6 +35,8 @@ CREATE TABLE gpss.offsets (
     next_offset bigint NOT NULL,
     begin_offset bigint NOT NULL,
     high_watermark bigint,
+    -- When that was heard of.
+    watermark_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_message_at timestamptz,
     rows_loaded bigint NOT NULL DEFAULT 0,
     rows_rejected bigint NOT NULL DEFAULT 0,
@@ -148,6 +150,17 @@ CREATE UNLOGGED TABLE gpss.unlogged_mark (
     job_id bigint NOT NULL,
     relation oid NOT NULL,
     PRIMARY KEY (job_id, relation)
+);
+
+-- Partitions that a run cannot read at present. `unpositioned`: the run's reset has still to be applied.
+CREATE TABLE gpss.waiting (
+    job_id bigint NOT NULL,
+    partition integer NOT NULL,
+    run_id bigint NOT NULL,
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reason text NOT NULL,
+    unpositioned boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (job_id, partition)
 );
 
 SELECT pg_catalog.pg_extension_config_dump('gpss.job', '');

@@ -16,12 +16,24 @@ SELECT j.name AS job,
        greatest(o.high_watermark - o.next_offset, 0) AS lag,
        o.last_message_at,
        w.pid AS worker_pid,
-       o.rows_loaded,
-       o.rows_rejected,
+       coalesce(o.rows_loaded, 0) AS rows_loaded,
+       coalesce(o.rows_rejected, 0) AS rows_rejected,
        o.started_at,
-       o.updated_at
+       o.updated_at,
+       o.watermark_at,
+       b.started_at AS batch_started_at,
+       coalesce(o.waiting_since, l.since) AS waiting_since,
+       coalesce(o.reason, l.reason) AS waiting_for
 FROM gpss.job j
-JOIN gpss.offsets o ON o.job_id = j.id
+-- A partition that could not be read since the job was first started has no offsets yet.
+JOIN (SELECT job_id, partition, o.begin_offset, o.next_offset, o.high_watermark, o.watermark_at,
+             o.last_message_at, o.rows_loaded, o.rows_rejected, o.started_at, o.updated_at,
+             q.since AS waiting_since, q.reason
+      FROM gpss.offsets o
+      FULL JOIN (SELECT q.job_id, q.partition, q.since, q.reason
+                 FROM gpss.waiting q
+                 JOIN gpss.run r ON r.job_id = q.job_id AND r.id = q.run_id) q
+      USING (job_id, partition)) o ON o.job_id = j.id
 LEFT JOIN LATERAL (
     SELECT w.pid
     FROM gpss.worker w
@@ -30,6 +42,24 @@ LEFT JOIN LATERAL (
       AND w.slot = o.partition % nullif((SELECT count(*) FROM gpss.worker all_slots WHERE all_slots.job_id = j.id), 0)
       AND EXISTS (SELECT FROM gpss.run r WHERE r.job_id = j.id AND r.id = w.run_id)
 ) w ON true
+-- The batch that the worker loads at this moment, which the catalog does not know before its commit.
+LEFT JOIN LATERAL (
+    SELECT a.state_change AS started_at, a.wait_event_type = 'Lock' AS is_blocked, a.wait_event
+    FROM pg_stat_activity a
+    WHERE a.pid = w.pid
+      AND a.backend_type = 'gpss loader'
+      AND a.state = 'active'
+      AND starts_with(a.query, format('gpss job "%s": loading ', j.name))
+) b ON true
+LEFT JOIN LATERAL (
+    SELECT coalesce((SELECT min(lock.waitstart) FROM pg_locks lock
+                     WHERE lock.pid = w.pid AND NOT lock.granted), b.started_at) AS since,
+           format('a lock (%s) held by %s', b.wait_event,
+                  (SELECT string_agg(CASE pid WHEN 0 THEN 'a prepared transaction'
+                                              ELSE 'process ' || pid END, ', ')
+                   FROM unnest(pg_blocking_pids(w.pid)) AS pid)) AS reason
+    WHERE b.is_blocked
+) l ON true
 WHERE j.removed_at IS NULL
   AND (pg_has_role(gpss.owner_oid(j.owner), 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER'));
 
@@ -204,7 +234,7 @@ COMMENT ON FUNCTION gpss.owner_oid(gpss.job_owner) IS 'for the views: the OID of
 COMMENT ON SCHEMA gpss IS 'loads Kafka topics into tables';
 COMMENT ON FOREIGN DATA WRAPPER gpss IS 'Kafka topics as foreign tables';
 COMMENT ON VIEW gpss.jobs IS 'one row per job: definition, status and totals';
-COMMENT ON VIEW gpss.progress IS 'one row per job and partition: offsets and lag as of the last batch';
+COMMENT ON VIEW gpss.progress IS 'one row per job and partition: offsets as of the last batch, lag as of watermark_at, and what the partition waits for';
 COMMENT ON VIEW gpss.batches IS 'one row per committed batch and partition, or for a second of batches closed by a shorter interval; offsets are next-to-read, so a batch holds [begin_offset, end_offset)';
 COMMENT ON VIEW gpss.lost_ranges IS 'one row per range of offsets that a job went over because the brokers had it no longer: [begin_offset, end_offset); messages is the number of offsets, some of which may have held no message';
 COMMENT ON VIEW gpss.errors IS 'one row per rejected message, with the bytes as they came';
@@ -240,6 +270,10 @@ COMMENT ON COLUMN gpss.progress.rows_loaded IS 'rows that all runs of the job ha
 COMMENT ON COLUMN gpss.progress.rows_rejected IS 'messages of the partition that all runs of the job have rejected';
 COMMENT ON COLUMN gpss.progress.started_at IS 'when the last run began to read the partition';
 COMMENT ON COLUMN gpss.progress.updated_at IS 'when the offsets were last moved';
+COMMENT ON COLUMN gpss.progress.watermark_at IS 'when high_watermark was heard of';
+COMMENT ON COLUMN gpss.progress.batch_started_at IS 'when the worker began to write the batch that it writes now';
+COMMENT ON COLUMN gpss.progress.waiting_since IS 'since when the partition waits';
+COMMENT ON COLUMN gpss.progress.waiting_for IS 'why the partition cannot be read, or the lock that its batch waits for; NULL: it does not wait';
 
 COMMENT ON COLUMN gpss.batches.id IS 'number of the batch; one batch may have several partitions';
 COMMENT ON COLUMN gpss.batches.job IS 'name of the job';

@@ -9,6 +9,7 @@ mod e2e {
     mod bulk;
     mod changes;
     mod configurations;
+    mod connections;
     mod conversions;
     mod dumps;
     mod encodings;
@@ -24,6 +25,8 @@ mod e2e {
     mod memory;
     mod nesting;
     mod offsets;
+    mod partitions;
+    mod progress;
     mod real_example;
     mod reasons;
     mod registries;
@@ -36,5 +39,6 @@ mod e2e {
     mod survival;
     mod targets;
     mod terminations;
+    mod topics;
     mod triggers;
 }

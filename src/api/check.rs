@@ -10,7 +10,7 @@ use crate::fdw::formats::Formats;
 use crate::fdw::options::{Place, Privileges, validate};
 use crate::fdw::session::Needs;
 use crate::fdw::source::{self, KafkaSource};
-use crate::kafka::{Consumer, Properties, TopicFound};
+use crate::kafka::{Consumer, Properties, no_leader};
 use crate::model::config::LoadConfig;
 use crate::model::job::JobSpec;
 use crate::model::partitions::Partitions;
@@ -236,18 +236,21 @@ fn check_kafka(
     if works {
         match consumer.topic(topic, TIMEOUT, &cancelled) {
             Err(error) => note(findings, "topic", Err(error)),
-            Ok(TopicFound { partitions, .. }) => {
+            Ok(found) => {
+                let partitions = &found.partitions;
                 let plural = if partitions.len() == 1 { "" } else { "s" };
                 let detail =
                     format!("topic \"{topic}\" has {} partition{plural}", partitions.len());
                 note(findings, "topic", Ok(detail));
-                let missing = chosen.and_then(|chosen| chosen.missing(&partitions));
-                if let Some(partition) = missing {
-                    note(findings, "partitions", Err(no_partition(topic, partition)));
+                if let Some(Err(error)) = chosen.map(|chosen| chosen.check(topic, partitions)) {
+                    note(findings, "partitions", Err(error));
                 }
                 let read = partitions.iter().filter(|p| chosen.is_none_or(|c| c.contains(**p)));
                 let marks: Result<i64> = read
                     .map(|p| {
+                        if !found.has_leader(*p) {
+                            return Err(no_leader(topic, *p));
+                        }
                         let (low, high) = consumer.watermarks(topic, *p, TIMEOUT, &cancelled)?;
                         Ok(high - low)
                     })
@@ -259,12 +262,6 @@ fn check_kafka(
     }
     consumer.close(Duration::from_secs(2));
     signals::check_for_interrupts();
-}
-
-fn no_partition(topic: &str, partition: i32) -> Error {
-    let message = format!("topic \"{topic}\" has no partition {partition}");
-    Error::new(SqlState::INVALID_PARAMETER, message)
-        .hint("PARTITIONS, the foreign table's option \"partitions\", names it.")
 }
 
 /// Raises: the error of a cancel, which finds out nothing.

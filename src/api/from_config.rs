@@ -202,6 +202,9 @@ fn table_options(kafka: &KafkaSource) -> Result<(Options, Option<Login>)> {
     if let Some(fallback) = kafka.fallback {
         list.push(("fallback_offset".to_owned(), fallback.name().to_owned()));
     }
+    if let Some(missing) = kafka.missing_topic {
+        list.push(("missing_topic".to_owned(), missing.name().to_owned()));
+    }
     Ok((list, login))
 }
 

@@ -39,6 +39,8 @@ const RECORD: &str = "WITH share AS (
     UPDATE gpss.offsets AS o SET
         next_offset = s.end_offset,
         high_watermark = greatest(coalesce(nullif(s.high, -1), o.high_watermark), s.end_offset),
+        watermark_at = CASE WHEN s.high = -1 THEN o.watermark_at
+                            ELSE pg_catalog.clock_timestamp() END,
         last_message_at = coalesce(pg_catalog.to_timestamp(nullif(s.last_ms, -1) / 1000.0),
                                    o.last_message_at),
         rows_loaded = o.rows_loaded + s.inserted,

@@ -10,6 +10,7 @@ pub mod offsets;
 pub mod processes;
 pub mod runs;
 pub mod unlogged_targets;
+pub mod waiting;
 
 use crate::error::{Error, Result, SqlState};
 use crate::pg::acl::AsUser;

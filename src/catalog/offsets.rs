@@ -55,6 +55,7 @@ pub fn position(
             next_offset = excluded.next_offset,
             begin_offset = excluded.begin_offset,
             high_watermark = excluded.high_watermark,
+            watermark_at = pg_catalog.clock_timestamp(),
             cluster_id = excluded.cluster_id,
             topic_id = excluded.topic_id,
             started_at = pg_catalog.clock_timestamp(),
@@ -74,6 +75,19 @@ pub fn position(
         Arg::from(origin.topic_id.as_deref()),
     ];
     run(tx, sql, &args)?;
+    Ok(())
+}
+
+/// The partitions' ends as last heard of.
+pub fn watermarks(tx: &Tx, job_id: i64, high: &BTreeMap<i32, i64>) -> Result<()> {
+    let sql = "UPDATE gpss.offsets AS o
+        SET high_watermark = greatest(n.high, o.next_offset),
+            watermark_at = pg_catalog.clock_timestamp()
+        FROM unnest($2::int4[], $3::int8[]) AS n (partition, high)
+        WHERE o.job_id = $1 AND o.partition = n.partition";
+    let partitions: Vec<i32> = high.keys().copied().collect();
+    let high: Vec<i64> = high.values().copied().collect();
+    run(tx, sql, &[Arg::from(job_id), partitions.as_slice().into(), high.as_slice().into()])?;
     Ok(())
 }
 

@@ -233,7 +233,7 @@ pub fn glance(tx: &Tx, job_id: i64) -> Result<Glance> {
 }
 
 pub fn forget(tx: &Tx, job_id: i64) -> Result<()> {
-    for table in ["run", "status", "worker"] {
+    for table in ["run", "status", "worker", "waiting"] {
         run(tx, &format!("DELETE FROM gpss.{table} WHERE job_id = $1"), &[Arg::from(job_id)])?;
     }
     Ok(())

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result, SqlState};
 use crate::kafka::properties::{self, Rule};
 use crate::model::content::{self, Format, FormatOption, Kind};
+use crate::model::job::MissingTopic;
 use crate::model::partitions::Partitions;
 use crate::model::{brokers, suggest, topic};
 use crate::pg::acl::{self, Predefined};
@@ -70,7 +71,7 @@ struct OptionRule {
     values: &'static [&'static str],
 }
 
-const OPTIONS: [OptionRule; 10] = [
+const OPTIONS: [OptionRule; 11] = [
     OptionRule { name: "brokers", place: Place::Server, required: true, values: &[] },
     OptionRule { name: REGISTRY_USER, place: Place::UserMapping, required: false, values: &[] },
     OptionRule { name: REGISTRY_PASSWORD, place: Place::UserMapping, required: false, values: &[] },
@@ -83,6 +84,12 @@ const OPTIONS: [OptionRule; 10] = [
         place: Place::Table,
         required: false,
         values: &["earliest", "latest"],
+    },
+    OptionRule {
+        name: "missing_topic",
+        place: Place::Table,
+        required: false,
+        values: &MissingTopic::NAMES,
     },
     OptionRule { name: "source", place: Place::Column, required: false, values: &COLUMN_SOURCES },
     OptionRule { name: "field", place: Place::Column, required: false, values: &[] },

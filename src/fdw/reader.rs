@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result, SqlState};
 use crate::format::{MessageDecoder, Room, headers_json, width};
-use crate::kafka::{Consumer, Event, PartitionFault, Record, Waker};
+use crate::kafka::{Consumer, Event, PartitionFault, Record, TopicFound, Waker};
 use crate::model::rows::{Message, Rows, Width};
 use crate::pg::eventfd::EventFd;
 use crate::pg::latch;
@@ -32,6 +32,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Milliseconds since 1970 at which PostgreSQL's timestamptz ends (END_TIMESTAMP of timestamp.h). A
 /// producer may write any number; one beyond this is no time.
 const END_OF_TIME: i64 = 9_224_318_016_000_000;
+/// How soon a partition that could not be read is tried again, at first and at the latest.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long an ended scan or worker waits for the thread and for librdkafka to close.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -42,8 +44,10 @@ pub enum Input {
     Block { rows: Rows, high: Vec<Position> },
     /// The end of a partition was reached: everything below `offset` has been delivered.
     End { partition: i32, offset: i64 },
-    /// The topic's partitions, when their number has changed.
-    Partitions(Vec<i32>),
+    /// The topic, when it has other partitions than before, or others of them have a leader.
+    Topic(TopicFound),
+    /// A partition cannot be read at present, the others are. Messages or an end show that this is over.
+    Waiting { partition: i32, error: Error },
     /// The brokers cannot be reached; librdkafka goes on trying.
     Trouble(Error),
     /// They can be reached again.
@@ -155,6 +159,7 @@ impl Reader {
             reusable,
             watch,
             trouble: None,
+            stuck: BTreeMap::new(),
             next: positions.iter().copied().collect(),
             waker: Arc::clone(&waker),
             expected: (0, 0),
@@ -292,6 +297,13 @@ impl Out {
     }
 }
 
+/// A partition that cannot be read at present.
+struct Stuck {
+    /// When it is to be started anew; None: it has been.
+    again: Option<Instant>,
+    wait: Duration,
+}
+
 struct Work {
     topic: String,
     decoder: MessageDecoder,
@@ -303,6 +315,9 @@ struct Work {
     watch: Option<Watch>,
     /// Why the brokers could not be reached when last looked.
     trouble: Option<SqlState>,
+    /// Partitions that could not be read when last tried. librdkafka may go on behind what it cannot
+    /// read: what it hands out is passed over until the partition has been started anew.
+    stuck: BTreeMap<i32, Stuck>,
     /// The next offset of each partition.
     next: BTreeMap<i32, i64>,
     waker: Arc<Mutex<Option<Waker>>>,
@@ -342,10 +357,49 @@ impl Work {
                 consumer.renew(&self.topic, &positions).map_err(Failure::Other)?;
                 *self.waker.lock() = consumer.waker();
             }
+            self.try_again(consumer).map_err(Failure::Other)?;
             self.read_slice(consumer)?;
             self.report(consumer);
         }
         Ok(())
+    }
+
+    /// Starts partitions anew that could not be read, when their time has come.
+    fn try_again(&mut self, consumer: &mut Consumer) -> Result<()> {
+        for (partition, stuck) in &mut self.stuck {
+            if stuck.again.is_some_and(|at| Instant::now() >= at)
+                && let Some(next) = self.next.get(partition)
+            {
+                stuck.again = None;
+                consumer.add(&self.topic, &[(*partition, *next)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Is what comes of the partition to be passed over? If not, it can be read.
+    fn is_stuck(&mut self, partition: i32) -> bool {
+        match self.stuck.get(&partition) {
+            None => false,
+            Some(Stuck { again: Some(_), .. }) => true,
+            Some(_) => {
+                self.stuck.remove(&partition);
+                false
+            }
+        }
+    }
+
+    /// The partition cannot be read: the others are, and it is tried again later. False when that was
+    /// known.
+    fn get_stuck(&mut self, partition: i32) -> bool {
+        let (first, latest) = AGAIN;
+        let wait = match self.stuck.get(&partition) {
+            None => first,
+            Some(Stuck { again: Some(_), .. }) => return false,
+            Some(Stuck { wait, .. }) => (2 * *wait).min(latest),
+        };
+        self.stuck.insert(partition, Stuck { again: Some(Instant::now() + wait), wait });
+        true
     }
 
     /// Tells what librdkafka says besides messages.
@@ -370,8 +424,8 @@ impl Work {
             return Ok(false);
         };
         let stopped = || self.out.stopped();
-        if let Some(partitions) = watch.look(consumer, &stopped).map_err(Failure::Other)? {
-            self.out.send(Input::Partitions(partitions));
+        if let Some(found) = watch.look(consumer, &stopped).map_err(Failure::Other)? {
+            self.out.send(Input::Topic(found));
         }
         Ok(watch.has_found())
     }
@@ -403,6 +457,7 @@ impl Work {
     fn read_slice(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
         let mut blocks: Vec<Rows> = vec![];
         let mut ends = vec![];
+        let mut waiting = vec![];
         let mut failure = None;
         let mut headers = vec![];
         let taken = consumer
@@ -410,14 +465,23 @@ impl Work {
                 // What cannot be decoded now for another reason than the message's ends the reading;
                 // what follows it may not overtake it.
                 Event::Message(_) if failure.is_some() => {}
+                Event::Message(record) if self.is_stuck(record.partition) => {}
                 Event::Message(record) => {
                     if let Err(error) = self.push(&record, &mut headers, &mut blocks) {
                         failure = Some(Failure::Other(error));
                     }
                 }
+                Event::Eof { partition, .. } if self.is_stuck(partition) => {}
                 Event::Eof { partition, offset } => {
                     self.next.insert(partition, offset);
                     ends.push((partition, offset));
+                }
+                Event::PartitionError { partition, fault: PartitionFault::Other, text }
+                    if self.next.contains_key(&partition) =>
+                {
+                    if self.get_stuck(partition) {
+                        waiting.push((partition, unreadable(&self.topic, partition, &text)));
+                    }
                 }
                 Event::PartitionError { partition, fault, text } => {
                     failure = Some(partition_failure(&self.topic, partition, fault, &text));
@@ -451,6 +515,9 @@ impl Work {
         }
         for (partition, offset) in ends {
             self.out.send(Input::End { partition, offset });
+        }
+        for (partition, error) in waiting {
+            self.out.send(Input::Waiting { partition, error });
         }
         Ok(())
     }
@@ -532,5 +599,20 @@ fn partition_failure(topic: &str, partition: i32, fault: PartitionFault, text: &
             Error::new(SqlState::CONNECTION_FAILURE, format!("cannot read topic \"{topic}\""))
                 .detail(place),
         ),
+    }
+}
+
+/// A partition cannot be read, whatever the others can.
+fn unreadable(topic: &str, partition: i32, text: &str) -> Error {
+    let what = format!("partition {partition} of Kafka topic \"{topic}\" cannot be read");
+    let error = Error::new(SqlState::CONNECTION_FAILURE, what)
+        .detail(format!("Kafka client: {}.", text.trim_end_matches('.')));
+    if text.contains("Decompression") {
+        error.hint(
+            "Set the Kafka property receive.message.max.bytes to at least three times what the batch \
+             holds when it is unpacked.",
+        )
+    } else {
+        error
     }
 }

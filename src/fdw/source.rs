@@ -4,7 +4,7 @@ use super::options;
 use crate::error::{Error, Result, SqlState};
 use crate::gucs;
 use crate::kafka::Properties;
-use crate::model::job::Fallback;
+use crate::model::job::{Fallback, MissingTopic};
 use crate::model::partitions::Partitions;
 use crate::pg::fdw::Table;
 use pgrx::pg_sys::Oid;
@@ -19,6 +19,7 @@ pub struct KafkaSource {
     /// None: all.
     pub partitions: Option<Partitions>,
     pub fallback: Option<Fallback>,
+    pub missing_topic: MissingTopic,
 }
 
 impl KafkaSource {
@@ -34,6 +35,10 @@ impl KafkaSource {
             topic: topic.to_owned(),
             partitions: table.option("partitions").and_then(Partitions::parse),
             fallback: table.option("fallback_offset").and_then(Fallback::by_name),
+            missing_topic: table
+                .option("missing_topic")
+                .and_then(MissingTopic::by_name)
+                .unwrap_or_default(),
         })
     }
 }

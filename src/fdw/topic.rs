@@ -8,7 +8,7 @@ use super::session::{Needs, Position};
 use super::source::{self, KafkaSource};
 use crate::error::{Error, Result, SqlState};
 use crate::gucs;
-use crate::kafka::Consumer;
+use crate::kafka::{Consumer, TopicFound, no_leader};
 use crate::model::partitions::Partitions;
 use crate::model::rows::{Row, Rows};
 use crate::pg::fdw::{Bound, RangeOp, Table};
@@ -120,8 +120,8 @@ impl TopicScan {
                         self.open.remove(&partition);
                     }
                 }
-                Some(Input::Partitions(_) | Input::Recovered | Input::Notice(_)) => {}
-                Some(Input::Trouble(error)) => return Err(error),
+                Some(Input::Topic(_) | Input::Recovered | Input::Notice(_)) => {}
+                Some(Input::Trouble(error) | Input::Waiting { error, .. }) => return Err(error),
                 Some(Input::Failed(Failure::Other(error) | Failure::Unknown(error))) => {
                     return Err(error);
                 }
@@ -276,7 +276,7 @@ impl Client<'_> {
 /// relation perhaps, ends where it would have ended the first time.
 #[derive(Default)]
 struct Told {
-    partitions: Option<Vec<i32>>,
+    topic: Option<TopicFound>,
     /// Of those that were asked for: oldest offset and end.
     marks: BTreeMap<i32, (i64, i64)>,
 }
@@ -292,12 +292,19 @@ impl Told {
         limits: &Limits,
     ) -> Result<BTreeMap<i32, (i64, i64)>> {
         let cancelled = signals::is_over;
-        let all = match self.partitions.take() {
-            Some(all) => all,
-            None => client.consumer()?.topic(topic, METADATA_TIMEOUT, &cancelled)?.partitions,
+        let found = match self.topic.take() {
+            Some(found) => found,
+            None => client.consumer()?.topic(topic, METADATA_TIMEOUT, &cancelled)?,
         };
-        let all = self.partitions.insert(all);
-        let wanted: Vec<i32> = all.iter().copied().filter(|p| limits.wants_partition(*p)).collect();
+        let found = self.topic.insert(found);
+        if let Some(chosen) = &limits.chosen {
+            chosen.check(topic, &found.partitions)?;
+        }
+        let mut wanted = found.partitions.clone();
+        wanted.retain(|partition| limits.wants_partition(*partition));
+        if let Some(partition) = wanted.iter().find(|partition| !found.has_leader(**partition)) {
+            return Err(no_leader(topic, *partition));
+        }
         let mut ranges = BTreeMap::new();
         for partition in &wanted {
             let (low, high) = match self.marks.get(partition) {

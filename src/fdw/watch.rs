@@ -1,5 +1,5 @@
 //! Watches the topic that a job reads: is it still the one that the job's offsets belong to, and how
-//! many partitions has it?
+//! many partitions has it, and which of them have a leader?
 
 use crate::error::{Error, Result, SqlState};
 use crate::kafka::{Consumer, MetadataAnswers, TopicFound};
@@ -12,6 +12,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long a topic has to be missing before it is taken for deleted: brokers that have just started
 /// may not know it yet.
 pub const CONFIRMED: Duration = Duration::from_secs(5);
+/// How soon again while a partition has no leader.
+const LEADERLESS: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// After so many looks in a row that no broker has answered (about 45 s), the client is given up.
 /// librdkafka (2.12, its issue 5301) removes all brokers, the configured ones too, when one that is
@@ -23,9 +25,7 @@ const UNANSWERED: u32 = 8;
 /// topic of the same name. Or if a look that began after it was taken finds the topic.
 pub struct Watch {
     topic: String,
-    /// None: the brokers have no ids, and the topic is never doubted for it.
-    id: Option<String>,
-    partitions: Vec<i32>,
+    found: TopicFound,
     answers: MetadataAnswers,
     /// The answers until the last look, with its own.
     seen: u64,
@@ -44,21 +44,20 @@ impl Watch {
     pub fn new(topic: &str, found: TopicFound, answers: MetadataAnswers) -> Watch {
         Watch {
             topic: topic.to_owned(),
-            id: found.id,
-            partitions: found.partitions,
+            due: Instant::now() + interval(&found),
+            found,
             answers,
             seen: 0,
             doubted: false,
             in_vain: false,
             unanswered: 0,
-            due: Instant::now() + INTERVAL,
             missing_since: None,
         }
     }
 
-    /// Costs an atomic load.
+    /// Costs an atomic load. Brokers without ids never make a topic doubtful.
     pub fn is_sure(&self) -> bool {
-        !self.doubted && (self.id.is_none() || self.answers.count() <= self.seen)
+        !self.doubted && (self.found.id.is_none() || self.answers.count() <= self.seen)
     }
 
     /// Not sure before the next look.
@@ -89,7 +88,8 @@ impl Watch {
         !self.in_vain
     }
 
-    /// Asks the brokers; the topic's partitions, when they are others than before.
+    /// Asks the brokers; the topic as it is now, when its partitions are others than before, or others
+    /// have a leader.
     ///
     /// # Errors
     /// The topic has been made anew, or is gone for good.
@@ -97,9 +97,9 @@ impl Watch {
         &mut self,
         consumer: &Consumer,
         cancelled: &dyn Fn() -> bool,
-    ) -> Result<Option<Vec<i32>>> {
+    ) -> Result<Option<TopicFound>> {
         let before = self.answers.count();
-        let found = match consumer.topic(&self.topic, TIMEOUT, cancelled) {
+        let found = match consumer.describe(&self.topic, TIMEOUT, cancelled) {
             Ok(found) => found,
             Err(error) => {
                 self.in_vain = true;
@@ -113,7 +113,7 @@ impl Watch {
                 return Ok(None);
             }
         };
-        if let (Some(expected), Some(id)) = (&self.id, &found.id)
+        if let (Some(expected), Some(id)) = (&self.found.id, &found.id)
             && expected != id
         {
             return Err(made_anew(&self.topic));
@@ -124,15 +124,15 @@ impl Watch {
         self.in_vain = false;
         self.unanswered = 0;
         self.missing_since = None;
-        self.due = Instant::now() + INTERVAL;
-        if found.partitions == self.partitions {
-            return Ok(None);
-        }
-        self.partitions.clone_from(&found.partitions);
-        Ok(Some(found.partitions))
+        self.due = Instant::now() + interval(&found);
+        let same = found.partitions == self.found.partitions
+            && found.leaders.keys().eq(self.found.leaders.keys());
+        self.found.partitions.clone_from(&found.partitions);
+        self.found.leaders.clone_from(&found.leaders);
+        Ok((!same).then_some(found))
     }
 
-    fn missing(&mut self) -> Result<Option<Vec<i32>>> {
+    fn missing(&mut self) -> Result<Option<TopicFound>> {
         self.doubted = true;
         let since = *self.missing_since.get_or_insert_with(Instant::now);
         if since.elapsed() < CONFIRMED {
@@ -147,6 +147,11 @@ impl Watch {
              of the deleted one mean nothing in it.",
         ))
     }
+}
+
+fn interval(found: &TopicFound) -> Duration {
+    let led = found.partitions.iter().all(|partition| found.has_leader(*partition));
+    if led { INTERVAL } else { LEADERLESS }
 }
 
 /// Ends the session; the next one decides by the fallback where to go on, or that the job ends.

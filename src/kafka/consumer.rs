@@ -128,7 +128,7 @@ impl Consumer {
             properties: properties.clone(),
             answers,
             commits: RefCell::new(0),
-            notices: RefCell::default(),
+            notices: RefCell::new(Notices::new(properties.log_level())),
             session: Aside::new(Session {
                 topic: None,
                 messages: Messages::default(),
@@ -211,7 +211,7 @@ impl Consumer {
             }
         }
         if answered {
-            self.notices.get_mut().connected();
+            self.notices.get_mut().read();
         }
         Ok(count)
     }
@@ -283,7 +283,7 @@ impl Consumer {
             timeout = Duration::ZERO;
             let mut notices = self.notices.borrow_mut();
             match answer {
-                Answer::Log { level, text } => notices.log(level, text),
+                Answer::Log { level, facility, text } => notices.log(level, &facility, text),
                 Answer::Error(fault) => notices.error(fault),
                 Answer::Committed(result) => {
                     *self.commits.borrow_mut() -= 1;

@@ -6,6 +6,12 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 /// system_error: something failed on the Kafka side that may mend by itself.
 const KAFKA_FAILURE: SqlState = SqlState::new("58000");
 
+/// configuration_limit_exceeded
+const LIMIT_EXCEEDED: SqlState = SqlState::new("53400");
+
+/// The property that bounds an answer and what is unpacked of it.
+const LIMIT: &str = "receive.message.max.bytes";
+
 /// An error as librdkafka reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -44,11 +50,24 @@ pub fn is_connection(code: Code) -> bool {
 }
 
 impl Fault {
+    /// Has librdkafka refused an answer for its size?
+    pub fn is_oversized(&self) -> bool {
+        self.text.contains("Invalid response size") && self.text.contains(LIMIT)
+    }
+
+    /// Has the other side closed the connection?
+    pub fn is_hang_up(&self) -> bool {
+        self.text.contains("Disconnected") || self.text.contains("Connection reset")
+    }
+
     /// The error for something that failed at `brokers`; `what` is its primary message.
     pub fn error(&self, what: &str, brokers: &str) -> Error {
         let reason = self.reason();
         let detail = format!("Kafka client: {reason}. Brokers: {brokers}.");
         let error = |state| Error::new(state, what).detail(detail.clone());
+        if self.is_oversized() {
+            return error(LIMIT_EXCEEDED).hint(format!("Set {LIMIT} higher than that."));
+        }
         if is_authentication(self.code) {
             return error(SqlState::INVALID_AUTHORIZATION)
                 .hint("Check the security and SASL properties and the credentials.");
@@ -90,9 +109,23 @@ impl Fault {
 fn connection_hint(reason: &str) -> &'static str {
     if reason.contains("certificate") || reason.contains("SSL handshake") {
         "Check security.protocol and the ssl.* properties."
+    } else if hangs_up_soon(reason) {
+        "Check security.protocol and the sasl.* properties: the listener may expect SASL."
+    } else if reason.contains("Disconnected") || reason.contains("Connection reset") {
+        "Check that a Kafka broker listens there, and security.protocol: the listener may expect TLS, \
+         or SASL."
     } else {
         "Check that the brokers run and that the database server can reach them."
     }
+}
+
+/// Has the broker answered librdkafka's first question, and hung up at the next one? So does a
+/// listener that expects SASL.
+fn hangs_up_soon(reason: &str) -> bool {
+    let after =
+        reason.rsplit_once("(after ").and_then(|(_, rest)| rest.split_once("ms in state UP"));
+    let ms = after.and_then(|(ms, _)| ms.parse::<u32>().ok());
+    reason.contains("Disconnected") && ms.is_some_and(|ms| ms < 2000)
 }
 
 #[cfg(test)]
@@ -113,6 +146,16 @@ mod tests {
             e.detail.as_deref(),
             Some("Kafka client: connect to b:9092 failed: Connection refused. Brokers: b:9092.")
         );
+    }
+
+    #[test]
+    fn a_listener_that_hangs_up_may_expect_something_else() {
+        let hint = |text| error(Code::BrokerTransportFailure, text).hint.unwrap();
+        assert!(hint("b: Disconnected (after 0ms in state APIVERSION_QUERY)").contains("TLS"));
+        assert!(hint("b: Disconnected: x (after 3ms in state UP)").contains("sasl.*"));
+        let later = hint("b: Disconnected (after 90000ms in state UP, 1 identical)");
+        assert!(later.contains("a Kafka broker listens there"));
+        assert!(hint("b: Connection refused").contains("brokers run"));
     }
 
     #[test]

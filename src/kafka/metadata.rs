@@ -7,8 +7,34 @@ use super::consumer::{Consumer, SLICE, topic_name};
 use super::fault::Fault;
 use super::native::{Answer, EARLIEST, LATEST, Queue, TopicFound};
 use crate::error::{Error, Result, SqlState};
+use crate::model::suggest;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::time::{Duration, Instant};
+
+/// How long a hint may take: the main thread cannot be interrupted meanwhile.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The topic that a name most likely stands for: letters of another case come first.
+fn similar<'a>(topic: &str, names: &'a [String]) -> Option<&'a str> {
+    let same = |name: &&String| name.to_lowercase() == topic.to_lowercase();
+    let other_case = names.iter().find(same).map(String::as_str);
+    other_case.or_else(|| {
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        // Kafka's own topics begin so.
+        names.retain(|name| !name.starts_with("__"));
+        names.sort_unstable();
+        suggest::nearest(topic, names)
+    })
+}
+
+/// A partition that has no leader can be neither read nor asked.
+pub fn no_leader(topic: &str, partition: i32) -> Error {
+    Error::new(
+        SqlState::CONNECTION_FAILURE,
+        format!("partition {partition} of Kafka topic \"{topic}\" has no leader"),
+    )
+    .hint("Start the brokers that have its replicas, or see what their logs say of it.")
+}
 
 /// All functions wait for `timeout` at most and look at `cancelled` every 100 ms; it may as well leave
 /// by a panic.
@@ -17,8 +43,28 @@ use std::time::{Duration, Instant};
 /// 08006 when no broker answers, 28000 when they refuse the credentials, 42501 without the ACL,
 /// 42704 for an unknown topic or partition, 57014 when cancelled.
 impl Consumer {
-    /// The topic's id and its partitions. Never creates the topic.
+    /// The topic's id and its partitions. Never creates the topic. One that is not there gets the name
+    /// of the nearest that is as a hint.
     pub fn topic(
+        &self,
+        topic: &str,
+        timeout: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<TopicFound> {
+        self.describe(topic, timeout, cancelled).map_err(|error| {
+            if error.sqlstate != SqlState::UNDEFINED_OBJECT {
+                return error;
+            }
+            let names = self.session.client.topic_names(timeout.min(NAMES_TIMEOUT));
+            match names.as_ref().and_then(|names| similar(topic, names)) {
+                Some(near) => error.hint(format!("There is a topic \"{near}\".")),
+                None => error,
+            }
+        })
+    }
+
+    /// As `topic`, without the hint, which has the brokers list all topics.
+    pub fn describe(
         &self,
         topic: &str,
         timeout: Duration,
@@ -105,7 +151,11 @@ impl Consumer {
         let client = &self.session.client;
         let committed = self.reads_committed;
         let failed = |fault: Fault| {
-            let what = format!("cannot get the offsets of Kafka topic \"{topic}\"");
+            let of = match partitions {
+                [partition] => format!("partition {partition} of "),
+                _ => String::new(),
+            };
+            let what = format!("cannot get the offsets of {of}Kafka topic \"{topic}\"");
             self.failed(&fault, timeout, &what)
         };
         let answer = self.ask(
@@ -171,5 +221,19 @@ impl Consumer {
                 Fault { code: fault.code, text }.error(what, &self.brokers)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_in_another_case_is_found_before_a_similar_one() {
+        let names = ["goods", "GOOD", "__consumer_offsets", "other"].map(str::to_owned);
+        assert_eq!(similar("Good", &names), Some("GOOD"));
+        assert_eq!(similar("god", &names), Some("GOOD"));
+        assert_eq!(similar("_consumer_offsets", &names), None);
+        assert_eq!(similar("something", &names), None);
     }
 }

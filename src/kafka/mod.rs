@@ -19,5 +19,6 @@ mod notices;
 pub mod properties;
 
 pub use consumer::{Consumer, Event, PartitionFault};
+pub use metadata::no_leader;
 pub use native::{MetadataAnswers, Record, TopicFound, Waker, before_clients};
 pub use properties::Properties;

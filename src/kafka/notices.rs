@@ -37,39 +37,79 @@ pub struct Notice {
     pub text: String,
 }
 
+/// librdkafka's name for lines that tell why a connection failed.
+const FAILURE: &str = "FAIL";
+
 /// The notices that have not been taken, and the state of the connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notices {
+    /// The least grave level of syslog(3) that is kept.
+    log_level: i32,
     queue: VecDeque<Notice>,
     dropped: u64,
     /// Why the latest connection failed; explains a timeout that follows.
     reason: Option<Fault>,
     /// Set while no broker can be used.
     outage: Option<Fault>,
+    /// An answer was larger than librdkafka takes; it hangs up then, connects and asks again. Other
+    /// answers do not disprove it.
+    oversized: Option<Fault>,
 }
 
 impl Notices {
-    pub fn log(&mut self, syslog_level: i32, text: String) {
-        self.push(Level::from_syslog(syslog_level), text);
+    pub fn new(log_level: i32) -> Notices {
+        Notices {
+            log_level,
+            queue: VecDeque::new(),
+            dropped: 0,
+            reason: None,
+            outage: None,
+            oversized: None,
+        }
+    }
+
+    pub fn log(&mut self, syslog_level: i32, facility: &str, text: String) {
+        let level = Level::from_syslog(syslog_level);
+        // Graver ones come as errors too.
+        if facility == FAILURE && level < Level::Error {
+            self.lost(Fault { code: Code::BrokerTransportFailure, text: text.clone() });
+        }
+        if syslog_level <= self.log_level {
+            self.push(level, text);
+        }
+    }
+
+    /// A connection failed, or was lost.
+    fn lost(&mut self, fault: Fault) {
+        // Once a listener has hung up at its first question, librdkafka leaves that out, and the next
+        // time it looks as if it were a later one.
+        let first = |fault: &Fault| fault.is_hang_up() && fault.text.contains("APIVERSION_QUERY");
+        if fault.is_hang_up() && self.reason.as_ref().is_some_and(first) {
+            return;
+        }
+        // A reason that comes late; but the loss of a connection after a refusal is none.
+        if self.outage.is_some() && self.refused().is_none() {
+            self.outage = Some(fault.clone());
+        }
+        self.reason = Some(fault);
     }
 
     /// Records an error of the client as a whole.
     pub fn error(&mut self, fault: Fault) {
         if fault.code == Code::AllBrokersDown {
             // Its own text is only "1/1 brokers are down", and it is repeated.
-            if self.outage.is_some() {
+            if self.outage.is_some() || self.oversized.is_some() {
                 return;
             }
             self.outage = Some(self.reason.as_ref().unwrap_or(&fault).clone());
         } else if fault::is_authentication(fault.code) {
             self.outage = Some(fault.clone());
             self.reason = Some(fault.clone());
+        } else if fault.is_oversized() {
+            self.outage = None;
+            self.oversized = Some(fault.clone());
         } else if fault::is_connection(fault.code) {
-            self.reason = Some(fault.clone());
-            // A reason that comes late; but the loss of a connection after a refusal is none.
-            if self.outage.is_some() && self.refused().is_none() {
-                self.outage = Some(fault.clone());
-            }
+            self.lost(fault.clone());
         }
         self.push(Level::Error, fault.text);
     }
@@ -84,9 +124,15 @@ impl Notices {
         self.outage = None;
     }
 
+    /// Messages, or the news that there are none, have come.
+    pub fn read(&mut self) {
+        self.connected();
+        self.oversized = None;
+    }
+
     /// The reason why the latest attempt to reach a broker failed, if nothing came after it.
     pub fn reason(&self) -> Option<&Fault> {
-        self.reason.as_ref()
+        self.oversized.as_ref().or(self.reason.as_ref())
     }
 
     pub fn outage(&self) -> Option<&Fault> {
@@ -100,6 +146,9 @@ impl Notices {
 
     /// The outage as an error.
     pub fn trouble(&self, brokers: &str) -> Option<Error> {
+        if let Some(fault) = &self.oversized {
+            return Some(fault.error("an answer of the Kafka brokers is too large", brokers));
+        }
         let fault = self.outage()?;
         let what = if fault::is_authentication(fault.code) {
             "authentication at the Kafka brokers failed"
@@ -138,9 +187,43 @@ mod tests {
         Fault { code, text: text.into() }
     }
 
+    fn notices() -> Notices {
+        Notices::new(7)
+    }
+
+    #[test]
+    fn a_connection_that_the_other_side_closes_is_heard_of_and_not_logged() {
+        let mut notices = Notices::new(4);
+        notices.log(6, "FAIL", "b: Disconnected (after 0ms in state APIVERSION_QUERY)".into());
+        notices.log(6, "FAIL", "b: Disconnected (after 0ms in state UP)".into());
+        assert!(notices.take().is_empty());
+        assert!(notices.trouble("b").is_none());
+        assert!(notices.reason().unwrap().text.contains("APIVERSION_QUERY"));
+        notices.error(fault(Code::AllBrokersDown, "1/1 brokers are down"));
+        assert!(notices.trouble("b").unwrap().hint.unwrap().contains("TLS"));
+        notices.error(fault(Code::BrokerTransportFailure, "Connection refused"));
+        assert!(notices.trouble("b").unwrap().detail.unwrap().contains("refused"));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_no_outage_and_ends_with_a_message() {
+        let mut notices = notices();
+        let size =
+            "Receive failed: Invalid response size 9 (0..8): increase receive.message.max.bytes";
+        notices.error(fault(Code::AllBrokersDown, "1/1 brokers are down"));
+        notices.error(fault(Code::BadMessage, size));
+        notices.error(fault(Code::AllBrokersDown, "1/1 brokers are down"));
+        notices.connected();
+        let error = notices.trouble("b").unwrap();
+        assert_eq!(error.sqlstate.as_str(), "53400");
+        assert!(error.hint.unwrap().contains("receive.message.max.bytes"));
+        notices.read();
+        assert!(notices.trouble("b").is_none());
+    }
+
     #[test]
     fn an_outage_names_the_reason_and_ends_with_an_answer() {
-        let mut notices = Notices::default();
+        let mut notices = notices();
         notices
             .error(fault(Code::BrokerTransportFailure, "Connect to b failed: Connection refused"));
         assert!(notices.trouble("b").is_none(), "one broker of several may be down");
@@ -155,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_reason_may_come_late() {
-        let mut notices = Notices::default();
+        let mut notices = notices();
         notices.error(fault(Code::AllBrokersDown, "1/1 brokers are down"));
         notices.error(fault(Code::BrokerTransportFailure, "Connection refused"));
         assert!(notices.trouble("b").unwrap().detail.unwrap().contains("Connection refused"));
@@ -166,7 +249,7 @@ mod tests {
 
     #[test]
     fn refused_credentials_are_told_from_an_outage() {
-        let mut notices = Notices::default();
+        let mut notices = notices();
         notices.error(fault(Code::Authentication, "SASL PLAIN: invalid credentials"));
         assert!(notices.refused().is_some());
         let error = notices.trouble("b").unwrap();
@@ -179,9 +262,9 @@ mod tests {
 
     #[test]
     fn a_flood_is_dropped_and_counted() {
-        let mut notices = Notices::default();
+        let mut notices = notices();
         for i in 0..CAPACITY + 10 {
-            notices.log(7, i.to_string());
+            notices.log(7, "", i.to_string());
         }
         let taken = notices.take();
         assert_eq!(taken.len(), CAPACITY + 1);

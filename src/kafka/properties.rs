@@ -341,13 +341,25 @@ fn refused(name: &str, refusal: Refusal) -> Error {
 /// no less than `message.max.bytes`.
 const FETCH_MAX_BYTES: u32 = 16 << 20;
 
+/// Bytes of an answer and of a batch that it holds, when that has been unpacked: librdkafka (2.12) tries
+/// ever larger buffers for a zstd batch, each three times the one before, and gives up beyond this. So
+/// what unpacks to 133 MB is sure to fit. Memory is touched only as far as it is filled.
+const RECEIVE_MAX_BYTES: u32 = 400_000_000;
+
+/// What librdkafka adds to `fetch.max.bytes` for the frame of an answer.
+const ANSWER_FRAME: u32 = 512;
+
+/// Warnings and worse; librdkafka's own default also tells of every lost connection.
+const LOG_LEVEL: i32 = 4;
+
+/// The level at which librdkafka tells why it lost a connection, which explains what follows.
+const LOG_LEVEL_OF_LOSSES: i32 = 6;
+
 /// What our clients start with; a user's property overrides it.
 const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "gpss"),
     ("isolation.level", "read_committed"),
     ("security.protocol", "plaintext"),
-    // Warnings and worse; librdkafka's own default also tells of every lost connection.
-    ("log_level", "4"),
     ("log.thread.name", "false"),
     // librdkafka's default stops fetching for a second whenever the local queue is full.
     ("fetch.queue.backoff.ms", "5"),
@@ -427,6 +439,14 @@ impl Properties {
         self.get("isolation.level").is_none_or(|level| level == "read_committed")
     }
 
+    /// The least grave level of syslog(3) that the user wants to see in the server's log.
+    pub(super) fn log_level(&self) -> i32 {
+        if self.get("debug").is_some_and(|contexts| !contexts.is_empty()) {
+            return 7;
+        }
+        self.get("log_level").and_then(|level| level.parse().ok()).unwrap_or(LOG_LEVEL)
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
         self.given.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -437,11 +457,19 @@ impl Properties {
         let kbytes = wanted.map_or(self.queue_kbytes, |w: u32| w.min(self.queue_kbytes));
         let kbytes = kbytes.max(1).to_string();
         let largest = self.get("message.max.bytes").and_then(|bytes| bytes.parse().ok());
-        let fetch = largest.map_or(FETCH_MAX_BYTES, |l: u32| l.max(FETCH_MAX_BYTES)).to_string();
-        let first = [("fetch.max.bytes", fetch.as_str())];
+        let fetch = largest.map_or(FETCH_MAX_BYTES, |l: u32| l.max(FETCH_MAX_BYTES));
+        let asked = self.get("fetch.max.bytes").and_then(|bytes| bytes.parse().ok());
+        let receive = asked.unwrap_or(fetch).saturating_add(ANSWER_FRAME).max(RECEIVE_MAX_BYTES);
+        let (fetch, receive) = (fetch.to_string(), receive.to_string());
+        let first = [("fetch.max.bytes", &*fetch), ("receive.message.max.bytes", &*receive)];
+        let log_level = self.log_level().max(LOG_LEVEL_OF_LOSSES).to_string();
         let given = self.given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let given = given.filter(|(name, _)| *name != "group.id");
-        let last = [("bootstrap.servers", &*self.brokers), ("queued.max.messages.kbytes", &kbytes)];
+        let last = [
+            ("bootstrap.servers", &*self.brokers),
+            ("queued.max.messages.kbytes", &kbytes),
+            ("log_level", &log_level),
+        ];
         let mut conf = Conf::new();
         for (name, value) in DEFAULTS.iter().copied().chain(first).chain(given).chain(last) {
             conf.set(name, value).map_err(|refusal| refused(name, refusal))?;
@@ -598,6 +626,30 @@ mod tests {
         assert_eq!(get("fetch.max.bytes").as_deref(), Some("16777216"));
         let large = properties(&[("message.max.bytes", "33554432")]).conf().unwrap();
         assert_eq!(large.get("fetch.max.bytes").as_deref(), Some("33554432"));
+    }
+
+    #[test]
+    fn an_answer_may_be_as_large_as_what_was_asked_for() {
+        let receive = |given: &[(&str, &str)]| {
+            properties(given).conf().unwrap().get("receive.message.max.bytes").unwrap()
+        };
+        assert_eq!(receive(&[]), "400000000");
+        assert_eq!(receive(&[("fetch.max.bytes", "1000000")]), "400000000");
+        assert_eq!(receive(&[("fetch.max.bytes", "500000000")]), "500000512");
+        assert_eq!(receive(&[("message.max.bytes", "500000000")]), "500000512");
+        assert_eq!(receive(&[("receive.message.max.bytes", "20000000")]), "20000000");
+    }
+
+    #[test]
+    fn lost_connections_are_heard_of_whatever_is_logged() {
+        let levels = |given: &[(&str, &str)]| {
+            let p = properties(given);
+            (p.log_level(), p.conf().unwrap().get("log_level").unwrap())
+        };
+        assert_eq!(levels(&[]), (4, "6".into()));
+        assert_eq!(levels(&[("log_level", "0")]), (0, "6".into()));
+        assert_eq!(levels(&[("log_level", "7")]), (7, "7".into()));
+        assert_eq!(levels(&[("debug", "broker")]).0, 7);
     }
 
     #[test]

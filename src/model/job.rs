@@ -214,6 +214,36 @@ impl Fallback {
     }
 }
 
+/// What becomes of a job whose topic does not exist, and has never been read by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingTopic {
+    /// It waits until somebody makes the topic.
+    #[default]
+    Wait,
+    /// It ends with an error.
+    Fail,
+}
+
+impl MissingTopic {
+    pub const NAMES: [&str; 2] = ["wait", "fail"];
+
+    pub fn by_name(name: &str) -> Option<MissingTopic> {
+        match name {
+            "wait" => Some(MissingTopic::Wait),
+            "fail" => Some(MissingTopic::Fail),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            MissingTopic::Wait => "wait",
+            MissingTopic::Fail => "fail",
+        }
+    }
+}
+
 /// Where a job came from; decides whose position it may continue (GPSS: same topic, same table).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,5 +1,6 @@
 //! A choice of partitions (GPSS: PARTITIONS): numbers and inclusive ranges.
 
+use crate::error::{Error, Result, SqlState};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -24,9 +25,21 @@ impl Partitions {
 
     /// The first number that the user has written, alone or at an end of a range, and that is not
     /// among these.
-    pub fn missing(&self, partitions: &[i32]) -> Option<i32> {
+    fn missing(&self, partitions: &[i32]) -> Option<i32> {
         let mut named = self.0.iter().flat_map(|(first, last)| [*first, *last]);
         named.find(|partition| !partitions.contains(partition))
+    }
+
+    /// Are all that the user has written in the topic?
+    pub fn check(&self, topic: &str, partitions: &[i32]) -> Result<()> {
+        match self.missing(partitions) {
+            None => Ok(()),
+            Some(partition) => Err(Error::new(
+                SqlState::INVALID_PARAMETER,
+                format!("topic \"{topic}\" has no partition {partition}"),
+            )
+            .hint("PARTITIONS, the foreign table's option \"partitions\", names it.")),
+        }
     }
 
     pub fn contains(&self, partition: i32) -> bool {

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::fdw::batch::{Batch, Part};
 use crate::fdw::reader::{Failure, Input, Reader};
+use crate::kafka::{TopicFound, no_leader};
 use crate::pg::{caught, signals};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub struct Limits {
     pub until: Option<Instant>,
     /// When to ask whether the session shall end at the topic's end.
     pub ask: Option<Instant>,
+    /// When to ask again for partitions that could not be asked for.
+    pub again: Option<Instant>,
 }
 
 /// A closed batch: its messages and what it does to the offsets.
@@ -85,8 +88,14 @@ pub enum Next {
     TimeUp,
     /// `Limits::ask` has come, and no end is known.
     Ask,
-    /// The topic has these partitions now.
-    Partitions(Vec<i32>),
+    /// The topic has other partitions now, or others of them have a leader.
+    Topic(TopicFound),
+    /// `Limits::again` has come.
+    Again,
+    /// Other partitions than before cannot be read at present: see `Feed::waits`.
+    Waits,
+    /// The ends of partitions, which the views do not show yet.
+    Watermarks(Offsets),
     /// The brokers cannot be reached; librdkafka goes on trying.
     Trouble(Error),
     /// They can be reached again.
@@ -97,6 +106,18 @@ pub enum Next {
 
 /// The longest wait without any event: only a safety net, events wake the process.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How often the views are told of ends that no batch tells them of, such as those of partitions whose
+/// batch is still being collected or takes long to load.
+const SHOW: Duration = Duration::from_secs(2);
+
+/// Why a partition cannot be read at present.
+#[derive(Debug)]
+struct Wait {
+    error: Error,
+    /// Messages or an end of the partition show that this is over.
+    until_read: bool,
+}
 
 fn has_come(at: Option<Instant>) -> bool {
     at.is_some_and(|at| Instant::now() >= at)
@@ -116,6 +137,10 @@ pub struct Feed {
     high: Offsets,
     /// The ends of the partitions as the views have them.
     shown: Offsets,
+    shown_at: Instant,
+    waits: BTreeMap<i32, Wait>,
+    /// They have changed since they were last told.
+    waits_changed: bool,
     /// Where to end, when the session shall end at the topic's end.
     ends: Option<Offsets>,
     /// Why nothing more can be read; told when what was read before is committed.
@@ -139,14 +164,27 @@ impl Feed {
             high: Offsets::new(),
             ends: quit_at_eof.then(|| ends.clone()),
             shown: ends,
+            shown_at: Instant::now(),
+            waits: BTreeMap::new(),
+            waits_changed: false,
             failure: None,
             ended: BTreeSet::new(),
             told: (false, false),
         }
     }
 
-    /// Reads further partitions.
-    pub fn add(&mut self, positions: &Offsets) {
+    /// Reads further partitions. Those that the session began without are read to their ends too when it
+    /// ends at the topic's end.
+    pub fn add(&mut self, positions: &Offsets, ends: &Offsets) {
+        for (partition, end) in ends {
+            if self.waits.remove(partition).is_some() {
+                self.waits_changed = true;
+                if let Some(ends) = &mut self.ends {
+                    ends.insert(*partition, *end);
+                }
+            }
+        }
+        self.shown.extend(ends);
         self.stored.extend(positions);
         self.next.extend(positions);
         self.reader.add(positions.iter().map(|(p, o)| (*p, *o)).collect());
@@ -167,6 +205,40 @@ impl Feed {
         self.next.contains_key(&partition)
     }
 
+    /// A partition cannot be asked for at present.
+    pub fn wait_for(&mut self, partition: i32, error: Error) {
+        self.waits_changed = true;
+        self.waits.insert(partition, Wait { error, until_read: false });
+    }
+
+    /// Which of these partitions, the session's own, have a leader now?
+    pub fn look_at_leaders(&mut self, topic: &str, found: &TopicFound, own: &[i32]) {
+        for partition in own {
+            let waits = self.waits.get(partition).map(|wait| wait.until_read);
+            if !found.has_leader(*partition) {
+                if waits != Some(false) {
+                    self.wait_for(*partition, no_leader(topic, *partition));
+                }
+            } else if waits == Some(false) && self.knows(*partition) {
+                self.waits_changed = true;
+                self.waits.remove(partition);
+            }
+        }
+    }
+
+    /// The partitions that cannot be read at present, and why.
+    pub fn waits(&self) -> BTreeMap<i32, Error> {
+        self.waits.iter().map(|(partition, wait)| (*partition, wait.error.clone())).collect()
+    }
+
+    /// Something of the partition has been read.
+    fn is_read(&mut self, partition: i32) {
+        if self.waits.get(&partition).is_some_and(|wait| wait.until_read) {
+            self.waits_changed = true;
+            self.waits.remove(&partition);
+        }
+    }
+
     /// Waits for the next thing to do.
     pub fn next(&mut self, limits: Limits) -> Result<Next> {
         loop {
@@ -184,16 +256,31 @@ impl Feed {
             if self.ends.is_none() && has_come(limits.ask) {
                 return Ok(Next::Ask);
             }
+            if std::mem::take(&mut self.waits_changed) {
+                return Ok(Next::Waits);
+            }
+            if has_come(limits.again) {
+                return Ok(Next::Again);
+            }
             self.fill(limits);
+            if self.shown_at.elapsed() >= SHOW
+                && let Some(higher) = self.unshown()
+            {
+                self.shown_at = Instant::now();
+                self.shown.extend(&higher);
+                return Ok(Next::Watermarks(higher));
+            }
             if let Some(reason) = self.full(limits) {
                 return Ok(Next::Load(self.close(reason)));
             }
             if self.ends_reached() {
-                let moved = self.next != self.stored;
-                return Ok(if moved {
-                    Next::Load(self.close(EndReason::Eof))
-                } else {
-                    Next::Finished
+                if self.next != self.stored {
+                    return Ok(Next::Load(self.close(EndReason::Eof)));
+                }
+                let unread = self.waits.iter().find(|(partition, _)| !self.has_ended(**partition));
+                return Ok(match unread {
+                    Some((_, wait)) => Next::Failed(Failure::Other(wait.error.clone())),
+                    None => Next::Finished,
                 });
             }
             if let Some(failure) = self.failure.take() {
@@ -205,6 +292,9 @@ impl Feed {
             }
             match self.reader.try_next()? {
                 Some(Input::Block { rows, high }) => {
+                    for (partition, _) in &high {
+                        self.is_read(*partition);
+                    }
                     self.high.extend(high);
                     let range = 0..rows.len();
                     self.waiting.push_back(Part { rows: Arc::new(rows), range });
@@ -214,12 +304,20 @@ impl Feed {
                 }
                 Some(Input::End { partition, offset }) => {
                     self.ended.insert(partition);
+                    self.is_read(partition);
                     if let Some(next) = self.next.get_mut(&partition) {
                         *next = (*next).max(offset);
                         self.high.insert(partition, *next);
                     }
                 }
-                Some(Input::Partitions(partitions)) => return Ok(Next::Partitions(partitions)),
+                Some(Input::Topic(found)) => return Ok(Next::Topic(found)),
+                Some(Input::Waiting { partition, error }) => {
+                    let known = self.waits.get(&partition);
+                    if known.is_none_or(|wait| wait.until_read && wait.error != error) {
+                        self.waits_changed = true;
+                        self.waits.insert(partition, Wait { error, until_read: true });
+                    }
+                }
                 Some(Input::Trouble(error)) => return Ok(Next::Trouble(error)),
                 Some(Input::Recovered) => return Ok(Next::Recovered),
                 Some(Input::Notice(text)) => caught::debug(text),
@@ -246,6 +344,7 @@ impl Feed {
             let high = known.map_or(*next, |high| *high.max(next));
             self.shown.insert(*partition, high);
         }
+        self.shown_at = Instant::now();
         self.stored.extend(&collected.to);
         self.reader.commit(collected.to.into_iter().collect());
         for rows in collected.batch.into_blocks() {
@@ -256,7 +355,8 @@ impl Feed {
     fn wait(&self, limits: Limits) {
         let left = self.started.map_or(IDLE, |at| limits.interval.saturating_sub(at.elapsed()));
         let ask = limits.ask.filter(|_| self.ends.is_none());
-        let times = [limits.until, ask].into_iter().flatten();
+        let show = self.unshown().map(|_| self.shown_at + SHOW);
+        let times = [limits.until, ask, limits.again, show].into_iter().flatten();
         let left =
             times.map(|at| at.saturating_duration_since(Instant::now())).fold(left, Ord::min);
         self.reader.wait(left);
@@ -303,7 +403,28 @@ impl Feed {
     fn ends_reached(&self) -> bool {
         let Some(ends) = &self.ends else { return false };
         self.waiting.is_empty()
-            && ends.iter().all(|(partition, end)| self.next.get(partition).is_none_or(|n| n >= end))
+            && ends
+                .keys()
+                .all(|partition| self.has_ended(*partition) || self.waits.contains_key(partition))
+    }
+
+    /// Has the partition been read as far as the session shall read it? Not yet, if it could not even be
+    /// asked for.
+    fn has_ended(&self, partition: i32) -> bool {
+        let end = self.ends.as_ref().and_then(|ends| ends.get(&partition));
+        match (self.next.get(&partition), end) {
+            (Some(next), Some(end)) => next >= end,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    /// Ends that are higher than the views show.
+    fn unshown(&self) -> Option<Offsets> {
+        let is_higher =
+            |(p, high): &(&i32, &i64)| self.shown.get(p).is_none_or(|shown| shown < high);
+        let higher: Offsets = self.high.iter().filter(is_higher).map(|(p, o)| (*p, *o)).collect();
+        (!higher.is_empty()).then_some(higher)
     }
 
     /// Is there something to write for the partition? Its offset has moved, or everything has been

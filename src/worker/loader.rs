@@ -4,10 +4,11 @@
 
 mod end;
 mod state;
+mod waits;
 
 use super::feed::{Feed, Limits, Next};
 use super::load::{self, Loading};
-use super::position::{self, METADATA_TIMEOUT, Wanted};
+use super::position::{self, METADATA_TIMEOUT, Resolved, Wanted};
 use super::task::{self, PostBatch};
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::locks;
@@ -22,6 +23,7 @@ use crate::gucs;
 use crate::kafka::{Consumer, MetadataAnswers, Properties, TopicFound};
 use crate::load::Blame;
 use crate::model::assign;
+use crate::model::job::MissingTopic;
 use crate::model::schedule::{self, Phase, Retries};
 use crate::model::state::Status;
 use crate::pg::bgworker;
@@ -30,6 +32,7 @@ use crate::pg::tx::tx;
 use crate::pg::{acl, activity, caught, latch, signals};
 use state::Said;
 use std::time::{Duration, Instant};
+pub(super) use waits::reasons;
 
 /// How a session ends without an error.
 enum End {
@@ -49,6 +52,8 @@ enum End {
 const CLOCK_CHECK: Duration = Duration::from_secs(300);
 /// Less than this may be left of a run whose session has ended by another clock.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
+/// How soon partitions are asked for again whose leader did not answer, at first and at the latest.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// Sessions that lasted so long were healthy: the next failure's wait is short again.
 const HEALTHY: Duration = Duration::from_secs(60);
 
@@ -69,6 +74,7 @@ pub fn main() {
         job: None,
         said: None,
         load_failed: false,
+        waiting: None,
         internal: 0,
         retries: Retries::default(),
         post_batch: PostBatch::default(),
@@ -90,6 +96,8 @@ struct Loader {
     said: Option<Said>,
     /// The last failure was one of loading, which only a committed batch disproves.
     load_failed: bool,
+    /// Why partitions cannot be read at present, while the others are.
+    waiting: Option<Error>,
     /// Internal errors of loading in a row.
     internal: u32,
     /// Of this process; a new one counts anew.
@@ -217,13 +225,14 @@ impl Loader {
         let topic = &job.spec.topic;
         let answers = MetadataAnswers::default();
         let consumer = Consumer::open_counting(&properties, &answers)?;
-        let mut found = self.find(&job, &consumer)?;
+        let mut found = self.find(&job, &run, &source, &consumer)?;
         position::check_reset(&run, topic, &found.partitions)?;
         let own = self.own(&found.partitions, &source)?;
         let LoaderArgs { slot, slots, .. } = self.args;
         let fallback = source.fallback;
         let mut wanted = Wanted { job: &job, run: &run, slot, slots, positioned, fallback };
-        let (positions, ends) = position::resolve(&wanted, &consumer, &found, &own)?;
+        let Resolved { positions, ends, waits } =
+            position::resolve(&wanted, &consumer, &found, &own)?;
         wanted.positioned = true;
         let starts: Vec<_> = positions.iter().map(|(p, o)| (*p, *o)).collect();
         let buffer = gucs::buffer_bytes();
@@ -232,17 +241,24 @@ impl Loader {
         let watch = Some(Watch::new(topic, found.clone(), answers));
         let reader = Reader::start(consumer, topic, &starts, decoding, buffer, watch)?;
         let mut feed = Feed::new(reader, positions, ends, run.quit_at_eof);
+        for (partition, error) in waits {
+            feed.wait_for(partition, error);
+        }
+        self.waits(&feed.waits())?;
         if self.said.is_none() {
             self.running()?;
         }
         let quit_after = job.spec.schedule.quit_at_eof_after.filter(|_| !run.quit_at_eof);
         // At once: the time may have come already.
         let mut ask = quit_after.map(|_| Instant::now());
+        // Partitions whose leader does not answer are asked for again, at growing intervals.
+        let (mut again, mut patience) = (None, ASK_AGAIN.0);
 
         loop {
             let limits = Limits {
                 until,
                 ask,
+                again,
                 messages: job
                     .spec
                     .commit
@@ -299,7 +315,10 @@ impl Loader {
                     ask = Some(Instant::now() + left.min(CLOCK_CHECK));
                     if left.is_zero() {
                         let consumer = Consumer::open(&properties)?;
-                        let ends = position::ends(&consumer, topic, &feed.partitions())?;
+                        let mut partitions = feed.partitions();
+                        let waits = feed.waits();
+                        partitions.retain(|partition| !waits.contains_key(partition));
+                        let ends = position::ends(&consumer, topic, &partitions)?;
                         consumer.close(METADATA_TIMEOUT);
                         caught::log(format!(
                             "gpss job \"{}\" ends when it has read to the end: the time of \
@@ -309,20 +328,57 @@ impl Loader {
                         feed.end_at(ends);
                     }
                 }
-                Next::Partitions(partitions) => {
-                    found.partitions = partitions;
+                next @ (Next::Topic(_) | Next::Again) => {
+                    if let Next::Topic(now) = next {
+                        found = now;
+                        patience = ASK_AGAIN.0;
+                    }
                     let mut new = self.own(&found.partitions, &source)?;
-                    new.retain(|partition| !feed.knows(*partition));
+                    feed.look_at_leaders(topic, &found, &new);
+                    new.retain(|partition| !feed.knows(*partition) && found.has_leader(*partition));
                     if !new.is_empty() {
                         let consumer = Consumer::open(&properties)?;
-                        let (positions, _) = position::resolve(&wanted, &consumer, &found, &new)?;
+                        let resolved = position::resolve(&wanted, &consumer, &found, &new);
                         consumer.close(METADATA_TIMEOUT);
+                        match resolved {
+                            Ok(Resolved { positions, ends, waits }) => {
+                                new.retain(|partition| positions.contains_key(partition));
+                                feed.add(&positions, &ends);
+                                for (partition, error) in waits {
+                                    feed.wait_for(partition, error);
+                                }
+                            }
+                            // The others are read on.
+                            Err(error) if error.sqlstate == SqlState::CONNECTION_FAILURE => {
+                                for partition in new.drain(..) {
+                                    feed.wait_for(partition, error.clone());
+                                }
+                            }
+                            Err(error) => return Err(error),
+                        }
+                    }
+                    if !new.is_empty() {
                         caught::log(format!(
-                            "gpss job \"{}\" reads new partitions {new:?} of topic \"{topic}\"",
+                            "gpss job \"{}\" reads partitions {new:?} of topic \"{topic}\" too",
                             job.name
                         ));
-                        feed.add(&positions);
                     }
+                    again = None;
+                }
+                Next::Waits => {
+                    self.waits(&feed.waits())?;
+                    let own = self.own(&found.partitions, &source)?;
+                    let is_missing = |p: &i32| !feed.knows(*p) && found.has_leader(*p);
+                    if again.is_none() && own.iter().any(is_missing) {
+                        again = Some(Instant::now() + patience);
+                        patience = (2 * patience).min(ASK_AGAIN.1);
+                    }
+                }
+                Next::Watermarks(high) => {
+                    tx(|tx| {
+                        tx.set_local(c"synchronous_commit", c"off");
+                        offsets::watermarks(tx, job.id, &high)
+                    })?;
                 }
                 // A new session reads the credentials anew.
                 Next::Trouble(error) if error.sqlstate == SqlState::INVALID_AUTHORIZATION => {
@@ -445,37 +501,44 @@ impl Loader {
     }
 
     /// Asks for the topic. One that has been read before is missed for good only when it is still
-    /// missing a little later: brokers that have just started may not know it yet.
-    fn find(&self, job: &Job, consumer: &Consumer) -> Result<TopicFound> {
+    /// missing a little later: brokers that have just started may not know it yet. One that has not is
+    /// waited for, unless the run is to end with the topic.
+    fn find(
+        &self,
+        job: &Job,
+        run: &Run,
+        source: &KafkaSource,
+        consumer: &Consumer,
+    ) -> Result<TopicFound> {
         let ask = || consumer.topic(&job.spec.topic, METADATA_TIMEOUT, &signals::wait_is_over);
-        match ask() {
-            Err(error)
-                if error.sqlstate == SqlState::UNDEFINED_OBJECT
-                    && !tx(|tx| offsets::load(tx, job.id))?.is_empty()
-                    && self.sleep(CONFIRMED)? =>
-            {
-                ask()
-            }
-            answer => answer,
+        let missing = match ask() {
+            Err(error) if error.sqlstate == SqlState::UNDEFINED_OBJECT => error,
+            answer => return answer,
+        };
+        let read_before = !tx(|tx| offsets::load(tx, job.id))?.is_empty();
+        if read_before && self.sleep(CONFIRMED)? {
+            ask()
+        } else if read_before || run.quit_at_eof || source.missing_topic == MissingTopic::Fail {
+            Err(missing)
+        } else {
+            Err(Error {
+                sqlstate: SqlState::CONNECTION_FAILURE,
+                message: format!("{}; the job waits for it", missing.message),
+                ..missing
+            })
         }
     }
 
     /// This slot's share of the partitions that the job reads.
     ///
     /// # Errors
-    /// The topic has none of those that were chosen.
+    /// The topic lacks one of those that were chosen.
     fn own(&self, partitions: &[i32], source: &KafkaSource) -> Result<Vec<i32>> {
         let LoaderArgs { slot, slots, .. } = self.args;
         let mut partitions = partitions.to_vec();
         if let Some(chosen) = &source.partitions {
+            chosen.check(&source.topic, &partitions)?;
             partitions.retain(|partition| chosen.contains(*partition));
-            if partitions.is_empty() {
-                return Err(Error::new(
-                    SqlState::INVALID_PARAMETER,
-                    format!("topic \"{}\" has no partition of {chosen}", source.topic),
-                )
-                .hint("Correct PARTITIONS, the foreign table's option \"partitions\"."));
-            }
         }
         Ok(assign::partitions_of(slot.unsigned_abs(), slots.unsigned_abs(), &partitions))
     }

@@ -2,13 +2,15 @@
 //! earlier load of the same topic and table, or at the oldest message.
 
 use super::feed::Offsets;
+use super::loader::reasons;
 use crate::catalog::jobs::Job;
 use crate::catalog::lost_ranges::{self, Lost, Reason};
 use crate::catalog::offsets::{self, Inherited, Origin};
 use crate::catalog::runs::{self, Run};
 use crate::catalog::unlogged_targets;
+use crate::catalog::waiting::{self, Whose};
 use crate::error::{Error, Result, SqlState};
-use crate::kafka::{Consumer, TopicFound};
+use crate::kafka::{Consumer, TopicFound, no_leader};
 use crate::model::assign;
 use crate::model::job::Fallback;
 use crate::model::reset::{Reset, Start};
@@ -55,50 +57,105 @@ pub fn ends(consumer: &Consumer, topic: &str, partitions: &[i32]) -> Result<Offs
     partitions.iter().map(end).collect()
 }
 
-/// The positions of `partitions`, stored, and the partitions' ends as they stand now.
+/// Where partitions begin, as far as they can be read.
+pub struct Resolved {
+    pub positions: Offsets,
+    /// As they stand now.
+    pub ends: Offsets,
+    /// Those that cannot be asked for at present.
+    pub waits: BTreeMap<i32, Error>,
+}
+
+/// The first offset and the end of partitions.
+type Marks = BTreeMap<i32, (i64, i64)>;
+
+/// The marks of each partition that can be asked for, and why the others cannot.
+///
+/// # Errors
+/// What concerns not only a partition; and none can be asked although there are leaders.
+fn watermarks(
+    consumer: &Consumer,
+    topic: &str,
+    found: &TopicFound,
+    partitions: &[i32],
+) -> Result<(Marks, BTreeMap<i32, Error>)> {
+    let (mut marks, mut waits) = (Marks::new(), BTreeMap::new());
+    // A broker that does not answer is asked once.
+    let mut unreachable: BTreeMap<i32, Error> = BTreeMap::new();
+    for partition in partitions {
+        let Some(leader) = found.leaders.get(partition) else {
+            waits.insert(*partition, no_leader(topic, *partition));
+            continue;
+        };
+        if let Some(error) = unreachable.get(leader) {
+            waits.insert(*partition, error.clone());
+            continue;
+        }
+        let cancelled = signals::wait_is_over;
+        match consumer.watermarks(topic, *partition, METADATA_TIMEOUT, &cancelled) {
+            Ok(low_high) => {
+                marks.insert(*partition, low_high);
+            }
+            Err(error) if error.sqlstate == SqlState::CONNECTION_FAILURE => {
+                unreachable.insert(*leader, error.clone());
+                waits.insert(*partition, error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match unreachable.pop_first() {
+        Some((_, error)) if marks.is_empty() => Err(error),
+        _ => Ok((marks, waits)),
+    }
+}
+
+/// The positions of `partitions`, stored. Those that cannot be read at present are left out: they are
+/// to be resolved later, as if they were new.
 pub fn resolve(
     wanted: &Wanted<'_>,
     consumer: &Consumer,
     found: &TopicFound,
     partitions: &[i32],
-) -> Result<(Offsets, Offsets)> {
+) -> Result<Resolved> {
     let Wanted { job, run, positioned, .. } = *wanted;
     let topic = &job.spec.topic;
     let cancelled = signals::wait_is_over;
     let cluster_id = consumer.cluster_id(METADATA_TIMEOUT, &cancelled)?;
     let origin = Origin { cluster_id, topic_id: found.id.clone() };
-    let (stored, inherited) = tx(|tx| {
-        Ok((offsets::stored(tx, job.id)?, offsets::inherited(tx, job.id, Some(&origin))?))
+    let (stored, inherited, pending) = tx(|tx| {
+        let stored = offsets::stored(tx, job.id)?;
+        let inherited = offsets::inherited(tx, job.id, Some(&origin))?;
+        Ok((stored, inherited, waiting::unpositioned(tx, job.id, run.id)?))
     })?;
-    let reset = run.reset.as_ref().filter(|_| !positioned);
+    // Those that the run has not positioned yet.
+    let is_fresh = |partition: &i32| !positioned || pending.contains(partition);
+    let reset_of = |partition: &i32| run.reset.as_ref().filter(|_| is_fresh(partition));
     // A run begins where the last load of the topic into the table stopped, whichever job it was.
     let taken_over = !positioned && inherited.as_ref().is_some_and(|other| other.newer);
     let (own, mut foreign): (BTreeMap<_, _>, BTreeMap<_, _>) = stored
         .into_iter()
         .filter(|(partition, _)| wanted.is_concerned(*partition, found, partitions))
         .partition(|(_, stored)| stored.origin.may_be(&origin));
-    if reset.is_some() || taken_over {
-        // Partitions that the reset does not name begin anew too.
+    if taken_over {
         foreign.clear();
     }
-    if reset.is_none() {
+    if positioned || run.reset.is_none() {
         // Whose rows go on there.
         let continued = !positioned && (taken_over || own.is_empty());
         let predecessor = inherited.as_ref().filter(|_| continued);
         wanted.check_unlogged(predecessor.map_or(job.id, |other| other.job_id))?;
     }
+    // Partitions that the reset does not name begin anew too.
+    foreign.retain(|partition, _| reset_of(partition).is_none());
     for stored in foreign.values() {
         wanted.check_origin(&stored.origin, &origin)?;
     }
 
-    let mut marks = BTreeMap::new();
-    for partition in partitions {
-        let low_high = consumer.watermarks(topic, *partition, METADATA_TIMEOUT, &cancelled)?;
-        marks.insert(*partition, low_high);
-    }
-    let at_time: BTreeMap<i32, Option<i64>> = match reset {
-        Some(Reset::Timestamp(ms)) => consumer
-            .offsets_for_time(topic, *ms, partitions, METADATA_TIMEOUT, &cancelled)?
+    let (marks, waits) = watermarks(consumer, topic, found, partitions)?;
+    let fresh: Vec<i32> = marks.keys().filter(|partition| is_fresh(partition)).copied().collect();
+    let at_time: BTreeMap<i32, Option<i64>> = match &run.reset {
+        Some(Reset::Timestamp(ms)) if !fresh.is_empty() => consumer
+            .offsets_for_time(topic, *ms, &fresh, METADATA_TIMEOUT, &cancelled)?
             .into_iter()
             .collect(),
         _ => BTreeMap::new(),
@@ -110,10 +167,17 @@ pub fn resolve(
         ));
     }
 
+    let known = |partition: &i32| {
+        let own = own.get(partition).map(|stored| stored.next);
+        match &inherited {
+            Some(others) => others.known(*partition, own, !positioned).map(|(offset, _)| offset),
+            None => own,
+        }
+    };
     let mut positions = Offsets::new();
     let mut lost = vec![];
     for (partition, (low, high)) in &marks {
-        let reset_to = match reset {
+        let reset_to = match reset_of(partition) {
             None => None,
             Some(Reset::Earliest) => Some(*low),
             Some(Reset::Latest) => Some(*high),
@@ -127,11 +191,7 @@ pub fn resolve(
                 Start::Offset(offset) => *offset,
             }),
         };
-        let own = own.get(partition).map(|stored| stored.next);
-        let known = match &inherited {
-            Some(others) => others.known(*partition, own, !positioned).map(|(offset, _)| offset),
-            None => own,
-        };
+        let known = known(partition);
         let topic_id = found.id.as_deref();
         let place =
             |fallback| Place { topic_id, partition: *partition, low: *low, high: *high, fallback };
@@ -152,7 +212,8 @@ pub fn resolve(
         };
         positions.insert(*partition, offset);
     }
-    lost.extend(foreign.iter().map(|(partition, stored)| Lost {
+    let closed = foreign.iter().filter(|(partition, _)| !waits.contains_key(partition));
+    lost.extend(closed.map(|(partition, stored)| Lost {
         partition: *partition,
         begin_offset: stored.next,
         end_offset: stored.high,
@@ -160,18 +221,30 @@ pub fn resolve(
         topic_id: stored.origin.topic_id.clone(),
     }));
     let ends: Offsets = marks.iter().map(|(p, (_, high))| (*p, *high)).collect();
-    let used = |_: &Inherited| (own.is_empty() || taken_over) && reset.is_none();
+    let before: Offsets = own.iter().map(|(partition, stored)| (*partition, stored.next)).collect();
+    let gone = |partition: &i32| !marks.contains_key(partition) && !waits.contains_key(partition);
+    let closed: Vec<i32> = foreign.into_keys().filter(gone).collect();
+    let mut changed = positions.clone();
+    changed.retain(|partition, next| is_fresh(partition) || before.get(partition) != Some(next));
+    for partition in waits.keys().filter(|p| is_fresh(p) && reset_of(p).is_none()) {
+        // Once this job has loaded anything, another one's offset is not the newer one any more.
+        if let Some(next) = known(partition).filter(|next| before.get(partition) != Some(next)) {
+            changed.insert(*partition, next);
+        }
+    }
+    let unpositioned = waits.keys().filter(|p| reset_of(p).is_some()).copied().collect();
+    let stored = Store { changed, ends: &ends, lost, closed, unpositioned };
+    store(wanted, &origin, stored, &waits)?;
+    let used =
+        |_: &Inherited| (own.is_empty() || taken_over) && (positioned || run.reset.is_none());
     let used = inherited.filter(used);
-    let before = own.iter().map(|(partition, stored)| (*partition, stored.next)).collect();
-    let closed: Vec<i32> = foreign.into_keys().filter(|p| !marks.contains_key(p)).collect();
-    store(wanted, &before, &positions, &ends, &origin, &lost, &closed)?;
     if let Some(other) = used {
         caught::log(format!(
             "gpss job \"{}\" continues where job \"{}\" stopped: same topic, same table",
             job.name, other.job
         ));
     }
-    Ok((positions, ends))
+    Ok(Resolved { positions, ends, waits })
 }
 
 impl Wanted<'_> {
@@ -208,34 +281,37 @@ impl Wanted<'_> {
     }
 }
 
-/// Writes the positions: all of them when the run begins, later only those that are new or moved.
+/// What has been resolved, for the catalog.
+struct Store<'a> {
+    /// All positions when the run begins, later only those that are new or moved.
+    changed: Offsets,
+    ends: &'a Offsets,
+    lost: Vec<Lost>,
+    closed: Vec<i32>,
+    unpositioned: BTreeSet<i32>,
+}
+
 fn store(
     wanted: &Wanted<'_>,
-    before: &Offsets,
-    positions: &Offsets,
-    ends: &Offsets,
     origin: &Origin,
-    lost: &[Lost],
-    closed: &[i32],
+    store: Store<'_>,
+    waits: &BTreeMap<i32, Error>,
 ) -> Result<()> {
-    let Wanted { job, run, positioned, slot, .. } = *wanted;
-    let changed: Offsets = positions
-        .iter()
-        .filter(|(partition, offset)| !positioned || before.get(partition) != Some(offset))
-        .map(|(partition, offset)| (*partition, *offset))
-        .collect();
-    if changed.is_empty() && closed.is_empty() && positioned {
-        return Ok(());
-    }
+    let Wanted { job, run, positioned, slot, slots, .. } = *wanted;
+    let Store { changed, ends, lost, closed, unpositioned } = store;
+    let whose = Whose { job_id: job.id, run_id: run.id, slot, slots };
     tx(|tx| {
         offsets::position(tx, job.id, &changed, ends, origin)?;
         if !positioned && run.reset.is_some() {
             unlogged_targets::forget(tx, job.id)?;
         }
-        offsets::close(tx, job.id, closed)?;
-        for lost in lost {
+        offsets::close(tx, job.id, &closed)?;
+        offsets::watermarks(tx, job.id, ends)?;
+        for lost in &lost {
             lost_ranges::insert(tx, job.id, &job.spec.topic, lost)?;
         }
+        waiting::begin(tx, whose, &reasons(waits), &unpositioned)?;
+        waiting::end(tx, job.id, &ends.keys().copied().collect::<Vec<i32>>())?;
         runs::mark_positioned(tx, job.id, slot)
     })?;
     if !lost.is_empty() {

@@ -3,7 +3,7 @@
 use super::conf::Conf;
 use super::metadata_answers::MetadataAnswers;
 use super::queue::Queue;
-use super::raw::{REASON_BYTES, code, millis, text};
+use super::raw::{REASON_BYTES, code, elements, metadata, millis, text};
 use crate::kafka::fault::Fault;
 use rdkafka::bindings as rd;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -125,6 +125,22 @@ impl Client {
             )
         };
         (high >= 0).then_some(high)
+    }
+
+    /// The names of all topics that the brokers show; None when they do not answer within the time.
+    /// Waits for them.
+    pub fn topic_names(&self, timeout: Duration) -> Option<Vec<String>> {
+        let mut list: *const rd::rd_kafka_metadata = ptr::null();
+        // SAFETY: on success the list is ours until it is given back; the names are copied before.
+        unsafe {
+            let all = 1;
+            let result = metadata(self.rk, all, ptr::null_mut(), &mut list, millis(timeout));
+            let answer = list.as_ref().filter(|_| result == 0)?;
+            let topics = elements(answer.topics, usize::try_from(answer.topic_cnt).unwrap_or(0));
+            let names = topics.iter().map(|topic| text(topic.topic)).collect();
+            rd::rd_kafka_metadata_destroy(list);
+            Some(names)
+        }
     }
 
     /// Asks for the topic's id and partitions; the answer comes to `queue` as [`Answer::Topic`].

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rdkafka::bindings as rd;
 use rdkafka::types::RDKafkaRespErr;
+use std::collections::BTreeMap;
 use std::ptr;
 
 /// Offsets by partition; -1 means that there is none for the time asked for.
@@ -18,6 +19,14 @@ pub struct TopicFound {
     pub id: Option<String>,
     /// In their order.
     pub partitions: Vec<i32>,
+    /// The broker that leads each partition; one without a leader can be neither read nor asked.
+    pub leaders: BTreeMap<i32, i32>,
+}
+
+impl TopicFound {
+    pub fn has_leader(&self, partition: i32) -> bool {
+        self.leaders.contains_key(&partition)
+    }
 }
 
 /// An event from a queue.
@@ -26,6 +35,8 @@ pub enum Answer {
     /// A log line; the level is one of syslog(3).
     Log {
         level: i32,
+        /// librdkafka's name for what it tells of.
+        facility: String,
         text: String,
     },
     /// An error of the client as a whole.
@@ -85,7 +96,7 @@ impl Happening {
         // SAFETY: called for a log event only; the strings live as long as it.
         unsafe {
             rd::rd_kafka_event_log(self.0, &mut facility, &mut line, &mut level);
-            Answer::Log { level, text: text(line) }
+            Answer::Log { level, facility: text(facility), text: text(line) }
         }
     }
 
@@ -103,10 +114,17 @@ impl Happening {
                 raw => return Err(fault(raw)),
             }
             let partitions = rd::rd_kafka_TopicDescription_partitions(topic, &mut count);
-            let mut partitions: Vec<i32> = elements(partitions, count)
-                .iter()
-                .map(|p| rd::rd_kafka_TopicPartitionInfo_partition(*p))
-                .collect();
+            let described = elements(partitions, count);
+            let mut partitions = vec![];
+            let mut leaders = BTreeMap::new();
+            for &of in described {
+                let partition = rd::rd_kafka_TopicPartitionInfo_partition(of);
+                partitions.push(partition);
+                let leader = rd::rd_kafka_TopicPartitionInfo_leader(of);
+                if !leader.is_null() {
+                    leaders.insert(partition, rd::rd_kafka_Node_id(leader));
+                }
+            }
             partitions.sort_unstable();
             let id = rd::rd_kafka_TopicDescription_topic_id(topic);
             let halves = [
@@ -117,7 +135,7 @@ impl Happening {
                 // Not librdkafka's own text: its alphabet is not that of Kafka's tools.
                 BASE64_URL_SAFE_NO_PAD.encode(halves.map(i64::to_be_bytes).concat())
             });
-            Ok(TopicFound { id, partitions })
+            Ok(TopicFound { id, partitions, leaders })
         }
     }
 

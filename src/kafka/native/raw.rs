@@ -13,6 +13,14 @@ unsafe extern "C" {
     pub(super) fn event_error(event: *mut rd::rd_kafka_event_t) -> i32;
     #[link_name = "rd_kafka_error_code"]
     pub(super) fn error_code(error: *const rd::rd_kafka_error_t) -> i32;
+    #[link_name = "rd_kafka_metadata"]
+    pub(super) fn metadata(
+        client: *mut rd::rd_kafka_t,
+        all_topics: c_int,
+        only: *mut rd::rd_kafka_topic_t,
+        list: *mut *const rd::rd_kafka_metadata,
+        timeout_ms: c_int,
+    ) -> i32;
 }
 
 /// Room for librdkafka's reason when it refuses something.

@@ -25,7 +25,7 @@ pub use columns::IGNORED;
 pub use v3_write::write;
 
 use super::content::{Content, Format};
-use super::job::{Alert, Commit, ErrorLimit, Fallback, Output, Schedule, Task};
+use super::job::{Alert, Commit, ErrorLimit, Fallback, MissingTopic, Output, Schedule, Task};
 use super::partitions::Partitions;
 use crate::error::{Error, Result, SqlState};
 use std::collections::BTreeMap;
@@ -71,6 +71,8 @@ pub struct KafkaSource {
     /// None: all partitions.
     pub partitions: Option<Partitions>,
     pub fallback: Option<Fallback>,
+    /// None: as if it were `wait`.
+    pub missing_topic: Option<MissingTopic>,
     /// At least one of value and key is there.
     pub value: Option<Side>,
     pub key: Option<Side>,

@@ -2,7 +2,9 @@
 
 use super::{Column, LoadConfig, Target, parse, write};
 use crate::model::content::Format;
-use crate::model::job::{Commit, ErrorLimit, Fallback, Mapping, Matching, Mode, Schedule};
+use crate::model::job::{
+    Commit, ErrorLimit, Fallback, Mapping, Matching, MissingTopic, Mode, Schedule,
+};
 use std::collections::BTreeMap;
 
 /// Reads a text, and what is written from it, which has to be the same.
@@ -277,6 +279,7 @@ sources:
       teardown_statement: "analyze web.views"
     consistency: strong
     fallback_offset: earliest
+    missing_topic: fail
 option:
   schedule: {max_retries: 3, retry_interval: 30s, running_duration: 8h}
 "#;
@@ -302,6 +305,7 @@ fn the_frame_of_version_3() {
     assert_eq!(source.value.as_ref().unwrap().columns, [column("j", "jsonb")]);
     assert_eq!(source.meta, Some(column("m", "json")));
     assert_eq!(source.fallback, Some(Fallback::Earliest));
+    assert_eq!(source.missing_topic, Some(MissingTopic::Fail));
     let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let properties = [text("group.id", "web_loader"), text("enable.auto.commit", "false")];
     assert_eq!(source.properties, properties);

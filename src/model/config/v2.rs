@@ -171,6 +171,7 @@ fn kafka_source(mut source: Map, notices: &mut Vec<String>) -> Result<KafkaSourc
         topic: value::topic(source.require("TOPIC")?)?,
         partitions: source.take("PARTITIONS")?.map(value::partitions).transpose()?,
         fallback: source.take("FALLBACK_OFFSET")?.map(value::fallback).transpose()?,
+        missing_topic: source.take("MISSING_TOPIC")?.map(value::missing_topic).transpose()?,
         value: None,
         key: None,
         meta: None,

@@ -173,6 +173,7 @@ fn kafka(mut map: Map, keys: &Keys, notices: &mut Vec<String>) -> Result<Kafka> 
     let topic = value::topic(map.require("topic")?)?;
     let partitions = map.take("partitions")?.map(value::partitions).transpose()?;
     let mut fallback = map.take("fallback_offset")?;
+    let missing_topic = map.take("missing_topic")?.map(value::missing_topic).transpose()?;
     if let Some(control) = keys.control.map(|key| map.take(key)).transpose()?.flatten() {
         let mut control = control.map()?;
         fallback = fallback.or(control.take("fallback_offset")?);
@@ -195,8 +196,17 @@ fn kafka(mut map: Map, keys: &Keys, notices: &mut Vec<String>) -> Result<Kafka> 
         Some(value) => value::properties(value.map()?)?,
         None => Vec::new(),
     };
-    let mut source =
-        KafkaSource { brokers, topic, partitions, fallback, value, key, meta, properties };
+    let mut source = KafkaSource {
+        brokers,
+        topic,
+        partitions,
+        fallback,
+        missing_topic,
+        value,
+        key,
+        meta,
+        properties,
+    };
     if let Some(value) = map.take("encoding")? {
         super::set_encoding(&mut source, value, notices)?;
     }

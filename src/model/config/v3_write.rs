@@ -131,6 +131,7 @@ fn kafka(config: &LoadConfig) -> Yaml {
         ("rdkafka_prop", filled(Yaml::Map(properties.collect()))),
         ("task", Some(task(&config.commit, &config.task))),
         ("fallback_offset", source.fallback.map(|fallback| Yaml::text(fallback.name()))),
+        ("missing_topic", source.missing_topic.map(|missing| Yaml::text(missing.name()))),
     ])
 }
 

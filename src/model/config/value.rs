@@ -3,7 +3,7 @@
 use super::name;
 use super::tree::{Map, Value};
 use crate::error::Result;
-use crate::model::job::{ErrorLimit, Fallback};
+use crate::model::job::{ErrorLimit, Fallback, MissingTopic};
 use crate::model::partitions::Partitions;
 use crate::model::{brokers, fragment, suggest, topic};
 use std::collections::HashSet;
@@ -243,6 +243,13 @@ pub(super) fn fallback(value: Value) -> Result<Fallback> {
     let wrong = "must be earliest or latest";
     let name = choice(value, &Fallback::NAMES, wrong)?;
     Fallback::by_name(name).ok_or_else(|| place.invalid(wrong))
+}
+
+pub(super) fn missing_topic(value: Value) -> Result<MissingTopic> {
+    let place = value.place();
+    let wrong = "must be wait or fail";
+    let name = choice(value, &MissingTopic::NAMES, wrong)?;
+    MissingTopic::by_name(name).ok_or_else(|| place.invalid(wrong))
 }
 
 /// Client properties, in their order.

@@ -22,9 +22,19 @@ pub(super) enum Said {
     Pausing,
 }
 
+fn retrying(error: &Error) -> Said {
+    Said::Retrying(Some((error.sqlstate, error.message.clone())))
+}
+
 impl Loader {
-    /// The job runs.
+    /// The job runs, as far as it can.
     pub(super) fn running(&mut self) -> Result<()> {
+        if let Some(error) = self.waiting.clone() {
+            if self.said != Some(retrying(&error)) {
+                self.retrying(&error, None);
+            }
+            return Ok(());
+        }
         if self.said == Some(Said::Running) {
             return Ok(());
         }
@@ -46,8 +56,7 @@ impl Loader {
         let written = self.set_status(Status::Retrying, Some(&text), wait);
         // It may fail for the same reason: then the log alone knows.
         let unwritten = written.err().map(|second| format!("; and the status: {second}"));
-        let reason = Some((error.sqlstate, error.message.clone()));
-        self.say(Said::Retrying(reason), Some(text + &unwritten.unwrap_or_default()));
+        self.say(retrying(error), Some(text + &unwritten.unwrap_or_default()));
         if let Some(wait) = wait {
             activity::idle(&format!("gpss {}: next try in {} s", self.name(), wait.as_secs()));
         }

@@ -26,6 +26,17 @@ impl Broker {
         Broker { name, address: script("broker", &[name, "address"]) }
     }
 
+    /// Makes a second node of another broker's cluster.
+    pub fn join(name: &'static str, other: &Broker) -> Self {
+        script("broker", &[name, "join", other.name]);
+        Broker { name, address: script("broker", &[name, "address"]) }
+    }
+
+    /// Ends it and removes its data.
+    pub fn destroy(&self) {
+        script("broker", &[self.name, "destroy"]);
+    }
+
     /// `host:port` for clients that come with a user's name and password.
     pub fn sasl_address(&self) -> String {
         script("broker", &[self.name, "sasl-address"])
@@ -108,6 +119,15 @@ impl Broker {
                 "delete.retention.ms=0",
             ],
         )
+    }
+
+    /// A new topic with a partition on each of these nodes of the cluster.
+    pub fn place(&self, nodes: &[u32]) -> Topic {
+        let partitions = u32::try_from(nodes.len()).expect("few nodes");
+        let topic = Topic { broker: self.clone(), name: unique("topic"), partitions };
+        let nodes = nodes.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        script("broker", &[self.name, "place-topic", &topic.name, &nodes]);
+        topic
     }
 
     fn create_topic(&self, partitions: u32, settings: &[&str]) -> Topic {
@@ -204,6 +224,15 @@ impl Topic {
             let file = TemporaryFile::new(payload);
             succeed(kcat.arg(&file.0));
         }
+    }
+
+    /// Sends a message of up to 200 MB, as a batch that zstd makes small.
+    pub fn send_packed(&self, partition: u32, message: &str) {
+        let mut kcat = Command::new("kcat");
+        kcat.args(["-P", "-b", &self.broker.address, "-t", &self.name, "-z", "zstd"]);
+        kcat.args(["-p", &partition.to_string(), "-X", "message.max.bytes=200000000"]);
+        let file = TemporaryFile::new(message.as_bytes());
+        succeed(kcat.arg(&file.0));
     }
 
     /// Sends a message that has a key and no value.

@@ -221,6 +221,7 @@ FORMAT: json ⇒ FORMAT: csv\nJSONL_OPTION: {NEWLINE: a} ⇒ line 8: KAFKA:INPUT
 FORMAT: json ⇒ FORMAT: avro\nAVRO_OPTION: {SCHEMA_PATH_ON_GPDB: x} ⇒ line 8: KAFKA:INPUT:AVRO_OPTION:SCHEMA_PATH_ON_GPDB: option "schema_path" must be an absolute path on the database server
 FORMAT: json ⇒ FORMAT: avro\nAVRO_OPTION: {SCHEMA_MIN_TLS_VERSION: 2} ⇒ line 8: KAFKA:INPUT:AVRO_OPTION:SCHEMA_MIN_TLS_VERSION must be 1.0, 1.1, 1.2 or 1.3
 readings} ⇒ t, PARTITIONS: a} ⇒ line 5: KAFKA:INPUT:SOURCE:PARTITIONS must be a list of partitions such as (1, 3...5)
+readings} ⇒ t, MISSING_TOPIC: last} ⇒ line 5: KAFKA:INPUT:SOURCE:MISSING_TOPIC must be wait or fail
 readings} ⇒ t, FALLBACK_OFFSET: last} ⇒ line 5: KAFKA:INPUT:SOURCE:FALLBACK_OFFSET must be earliest or latest
 MINIMAL_INTERVAL: 1000 ⇒ CONSISTENCY: week ⇒ line 14: KAFKA:COMMIT:CONSISTENCY must be strong, at-least, at-most or none
 TABLE: readings ⇒ TABLE: readings\nMODE: upsert ⇒ line 11: KAFKA:OUTPUT:MODE must be insert, update or merge

@@ -3,7 +3,7 @@
 use super::super::parse;
 use super::*;
 use crate::model::fragment;
-use crate::model::job::{Fallback, Transformer};
+use crate::model::job::{Fallback, MissingTopic, Transformer};
 use crate::model::partitions::Partitions;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -322,6 +322,7 @@ fn source() -> BoxedStrategy<KafkaSource> {
         .prop_map(|(name, t)| Column { name: format!("m{name}"), type_name: t.to_owned() });
     let partitions = select(vec!["1", "0, 3...5", "2147483647"]);
     let fallback = select(vec![Fallback::Earliest, Fallback::Latest]);
+    let missing = select(vec![MissingTopic::Wait, MissingTopic::Fail]);
     let properties = btree_map(nasty(), nasty(), 0..3);
     (
         (
@@ -329,11 +330,15 @@ fn source() -> BoxedStrategy<KafkaSource> {
             "[A-Za-z0-9_-]{1,9}",
             of(partitions),
             of(fallback),
+            of(missing),
         ),
         (sides, of(meta), of(trimmed()), properties),
     )
         .prop_map(
-            |((brokers, topic, partitions, fallback), (sides, meta, encoding, properties))| {
+            |(
+                (brokers, topic, partitions, fallback, missing_topic),
+                (sides, meta, encoding, properties),
+            )| {
                 let (mut value, mut key) = sides;
                 if let Some(encoding) = encoding {
                     for side in [&mut value, &mut key].into_iter().flatten() {
@@ -345,6 +350,7 @@ fn source() -> BoxedStrategy<KafkaSource> {
                     topic,
                     partitions: partitions.map(|text| Partitions::parse(text).unwrap()),
                     fallback,
+                    missing_topic,
                     value,
                     key,
                     meta,
