@@ -32,6 +32,8 @@ fn a_listener_that_hangs_up_is_told_from_one_that_is_not_there() {
     let address = port.local_addr().expect("its address").to_string();
     std::thread::spawn(move || port.incoming().for_each(drop));
     expect(&scene, &address, "", &["Disconnected", "Check that a Kafka broker listens there"]);
+    let tls = scene.broker.ssl_address();
+    expect(&scene, &tls, "", &["Disconnected", "the listener may expect TLS"]);
     let sasl = scene.broker.sasl_address();
     expect(&scene, &sasl, "", &["Disconnected", "the sasl.* properties"]);
 }

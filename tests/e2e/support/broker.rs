@@ -42,6 +42,11 @@ impl Broker {
         script("broker", &[self.name, "sasl-address"])
     }
 
+    /// `host:port` for clients that are nobody in particular, over TLS.
+    pub fn ssl_address(&self) -> String {
+        script("broker", &[self.name, "ssl-address"])
+    }
+
     /// The options of a foreign server whose clients are nobody in particular, over TLS.
     pub fn ssl_options(&self) -> String {
         self.tls_options("ssl-address", "ssl")
