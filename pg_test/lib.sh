@@ -70,7 +70,8 @@ private_pg() {
     [[ -x $PG_CONFIG ]] || die "no $PG_CONFIG: set PG_CONFIG"
     bin=$("$PG_CONFIG" --bindir)
     include=$("$PG_CONFIG" --includedir-server)
-    version="$("$PG_CONFIG" --version) $(stat -c %Y "$bin/postgres")"
+    # With the extensions that have been added to it since.
+    version="$("$PG_CONFIG" --version) $(stat -c %Y "$bin/postgres" "$("$PG_CONFIG" --sharedir)/extension")"
     # shellcheck disable=SC2034 # for the caller
     pg_bin=$copy$bin
     [[ $(cat "$copy/version" 2>/dev/null) == "$version" ]] && return
