@@ -19,21 +19,21 @@ fn whatever_a_reason_quotes_it_is_stored_shown_and_short() {
         "SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass,
              mapping => '{\"n\": \"n\"}', error_limit => '100%')",
     );
+    let in_dryrun =
+        scene.db.sql("SELECT DISTINCT error FROM gpss.dryrun('load', 1) WHERE error IS NOT NULL");
     scene.run("load");
     let stored = r#"SELECT message FROM gpss.errors ORDER BY "offset""#;
     let reasons = scene.db.sql(stored);
     assert!(reasons.contains(r#"type "a\u0000b\u001b[31m" is not defined"#), "{reasons}");
-    let long = scene
-        .db
-        .sql("SELECT length(message), right(message, 4) FROM gpss.errors WHERE \"offset\" = 1");
-    assert_eq!(long, "1000|é...");
+    assert_eq!(
+        scene.db.number("SELECT count(*) FROM gpss.errors WHERE length(message) <= 1000"),
+        2
+    );
+    assert!(reasons.starts_with(&in_dryrun) && !in_dryrun.is_empty(), "{in_dryrun}");
     assert_eq!(scene.db.sql("SELECT error FROM source"), reasons);
     let shown =
         scene.db.error("ALTER FOREIGN TABLE source DROP COLUMN error; SELECT n FROM source");
     assert!(shown.contains(r#"a\u0000b\u001b[31m"#), "{shown}");
-    let in_dryrun =
-        scene.db.sql("SELECT DISTINCT error FROM gpss.dryrun('load', 1) WHERE error IS NOT NULL");
-    assert!(reasons.starts_with(&in_dryrun) && !in_dryrun.is_empty(), "{in_dryrun}");
 }
 
 #[test]
