@@ -42,7 +42,7 @@ pub fn of(tx: &Tx, job: &Job) -> Result<Option<Continued>> {
         };
         if let Some((offset, other)) = known {
             at.insert(partition, offset);
-            after.extend(other.map(|name| format!("\"{name}\"")));
+            after.extend(other.map(|other| format!("\"{}\"", other.job)));
         }
     }
     let after = Vec::from_iter(after).join(", ");

@@ -102,8 +102,7 @@ pub fn close(tx: &Tx, job_id: i64, partitions: &[i32]) -> Result<()> {
 
 /// Where other jobs of the same identity stood.
 pub struct Inherited {
-    /// The id and the name of the one that moved last.
-    pub job_id: i64,
+    /// The name of the one that moved last.
     pub job: String,
     /// It has stopped, and later than this job.
     pub newer: bool,
@@ -111,9 +110,9 @@ pub struct Inherited {
 }
 
 /// Where the one of them stood that moved last of those that know the partition.
-struct Stand {
-    job_id: i64,
-    job: String,
+pub struct Stand {
+    pub job_id: i64,
+    pub job: String,
     newer: bool,
     next: i64,
 }
@@ -129,10 +128,10 @@ impl Inherited {
         partition: i32,
         own: Option<i64>,
         begins: bool,
-    ) -> Option<(i64, Option<&str>)> {
+    ) -> Option<(i64, Option<&Stand>)> {
         match (self.stands.get(&partition), own) {
             (Some(other), own) if own.is_none() || (begins && other.newer) => {
-                Some((other.next, Some(&other.job)))
+                Some((other.next, Some(other)))
             }
             (_, own) => own.map(|own| (own, None)),
         }
@@ -173,12 +172,12 @@ pub fn inherited(tx: &Tx, job_id: i64, origin: Option<&Origin>) -> Result<Option
     let args = [Arg::from(job_id), Arg::from(cluster_id), Arg::from(topic_id)];
     let found: Vec<(i32, Stand)> = select(tx, sql, &args, row)?;
     let Some((_, last)) = found.first() else { return Ok(None) };
-    let (job_id, job, newer) = (last.job_id, last.job.clone(), last.newer);
+    let (job, newer) = (last.job.clone(), last.newer);
     let mut stands = BTreeMap::new();
     for (partition, stand) in found {
         stands.entry(partition).or_insert(stand);
     }
-    Ok(Some(Inherited { job_id, job, newer, stands }))
+    Ok(Some(Inherited { job, newer, stands }))
 }
 
 impl Origin {

@@ -15,7 +15,7 @@ use pgrx::pg_sys::Oid;
 pub fn mark(tx: &Tx, job_id: i64, tables: &[Oid]) -> Result<()> {
     let tables: Vec<i64> = tables.iter().map(|table| i64::from(table.to_u32())).collect();
     let args = [Arg::from(job_id), Arg::from(tables.as_slice())];
-    for catalog in CATALOG {
+    for catalog in ["unlogged_target", "unlogged_mark"] {
         let sql = format!(
             "WITH others AS (
                 DELETE FROM gpss.{catalog} WHERE job_id = $1 AND relation::int8 <> ALL ($2)
@@ -29,24 +29,28 @@ pub fn mark(tx: &Tx, job_id: i64, tables: &[Oid]) -> Result<()> {
     Ok(())
 }
 
-const CATALOG: [&str; 2] = ["unlogged_target", "unlogged_mark"];
-
-/// The job begins elsewhere: what it has loaded before does not matter.
-pub fn forget(tx: &Tx, job_id: i64) -> Result<()> {
-    mark(tx, job_id, &[])
+/// The job begins elsewhere: what a crash has taken before does not matter. What has its mark stays known:
+/// another worker of the run may have loaded into it already, and marks it once.
+pub fn forget_emptied(tx: &Tx, job_id: i64) -> Result<()> {
+    let sql = "DELETE FROM gpss.unlogged_target t
+        WHERE t.job_id = $1
+          AND NOT EXISTS (SELECT FROM gpss.unlogged_mark m
+                          WHERE m.job_id = t.job_id AND m.relation = t.relation)";
+    run(tx, sql, &[Arg::from(job_id)])?;
+    Ok(())
 }
 
-/// The names of a job's targets that a crash has emptied since it loaded into them. One that has
+/// The names of the jobs' targets that a crash has emptied since they loaded into them. One that has
 /// become an ordinary table since is one of them if it is empty: else it was that before.
-pub fn emptied(tx: &Tx, job_id: i64) -> Result<Vec<String>> {
-    let sql = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+pub fn emptied(tx: &Tx, job_ids: &[i64]) -> Result<Vec<String>> {
+    let sql = "SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname)
         FROM gpss.unlogged_target t
         JOIN pg_catalog.pg_class c ON c.oid = t.relation
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE t.job_id = $1
+        WHERE t.job_id = ANY ($1)
           AND (c.relpersistence = 'u' OR pg_catalog.pg_relation_size(c.oid) = 0)
           AND NOT EXISTS (SELECT FROM gpss.unlogged_mark m
                           WHERE m.job_id = t.job_id AND m.relation = t.relation)
         ORDER BY 1";
-    select(tx, sql, &[Arg::from(job_id)], |row| row.get(1))
+    select(tx, sql, &[Arg::from(job_ids)], |row| row.get(1))
 }

@@ -139,11 +139,23 @@ pub fn resolve(
     if taken_over {
         foreign.clear();
     }
+    let stand = |partition: &i32| {
+        let own = own.get(partition).map(|stored| stored.next);
+        match &inherited {
+            Some(others) => others.known(*partition, own, !positioned),
+            None => own.map(|own| (own, None)),
+        }
+    };
     if positioned || run.reset.is_none() {
         // Whose rows go on there.
+        let jobs = partitions.iter().filter_map(stand);
+        let mut jobs: BTreeSet<i64> =
+            jobs.map(|(_, other)| other.map_or(job.id, |other| other.job_id)).collect();
         let continued = !positioned && (taken_over || own.is_empty());
-        let predecessor = inherited.as_ref().filter(|_| continued);
-        wanted.check_unlogged(predecessor.map_or(job.id, |other| other.job_id))?;
+        if !continued || jobs.is_empty() {
+            jobs.insert(job.id);
+        }
+        wanted.check_unlogged(&Vec::from_iter(jobs))?;
     }
     // Partitions that the reset does not name begin anew too.
     foreign.retain(|partition, _| reset_of(partition).is_none());
@@ -167,13 +179,7 @@ pub fn resolve(
         ));
     }
 
-    let known = |partition: &i32| {
-        let own = own.get(partition).map(|stored| stored.next);
-        match &inherited {
-            Some(others) => others.known(*partition, own, !positioned).map(|(offset, _)| offset),
-            None => own,
-        }
-    };
+    let known = |partition: &i32| stand(partition).map(|(offset, _)| offset);
     let mut positions = Offsets::new();
     let mut lost = vec![];
     for (partition, (low, high)) in &marks {
@@ -256,9 +262,9 @@ impl Wanted<'_> {
                 && !assign::partitions_of(slot, slots, &[partition]).is_empty())
     }
 
-    /// Are the rows still there that this job, or the one it continues, has loaded into unlogged tables?
-    fn check_unlogged(&self, job_id: i64) -> Result<()> {
-        let emptied = tx(|tx| unlogged_targets::emptied(tx, job_id))?;
+    /// Are the rows still there that this job, or those it continues, have loaded into unlogged tables?
+    fn check_unlogged(&self, job_ids: &[i64]) -> Result<()> {
+        let emptied = tx(|tx| unlogged_targets::emptied(tx, job_ids))?;
         if emptied.is_empty() { Ok(()) } else { Err(emptied_by_a_crash(&self.job.name, &emptied)) }
     }
 
@@ -303,7 +309,7 @@ fn store(
     tx(|tx| {
         offsets::position(tx, job.id, &changed, ends, origin)?;
         if !positioned && run.reset.is_some() {
-            unlogged_targets::forget(tx, job.id)?;
+            unlogged_targets::forget_emptied(tx, job.id)?;
         }
         offsets::close(tx, job.id, &closed)?;
         offsets::watermarks(tx, job.id, ends)?;

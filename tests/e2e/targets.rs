@@ -85,6 +85,13 @@ fn ended(scene: &Scene) -> String {
     scene.db.sql("SELECT errmsg FROM gpss.jobs")
 }
 
+/// A crash that takes no commit along: those of batches do not wait for the disk.
+fn crash(scene: &Scene) {
+    scene.db.sql("CHECKPOINT");
+    scene.cluster.kill_whole();
+    scene.cluster.start();
+}
+
 /// Has the job go on where it stood.
 const WITHOUT_THE_ROWS: &str = "SELECT gpss.start_job('numbers', reset =>
     (SELECT jsonb_object_agg(partition, next_offset) FROM gpss.progress WHERE job = 'numbers'))";
@@ -120,8 +127,7 @@ fn an_unlogged_target_that_a_crash_has_emptied_ends_the_job_until_it_is_told_whe
     scene.cluster.restart();
     loads(&scene, 100);
 
-    scene.cluster.kill_whole();
-    scene.cluster.start();
+    crash(&scene);
     let why = ended(&scene);
     assert!(why.starts_with("unlogged table public.low was emptied"), "{why}");
     assert_eq!(scene.rows(), 51);
@@ -133,8 +139,7 @@ fn an_unlogged_target_that_a_crash_has_emptied_ends_the_job_until_it_is_told_whe
     assert_eq!(scene.rows(), 52);
 
     // Once more, and with the rows.
-    scene.cluster.kill_whole();
-    scene.cluster.start();
+    crash(&scene);
     ended(&scene);
     scene.db.sql("TRUNCATE numbers; SELECT gpss.start_job('numbers', reset => 'earliest')");
     scene.expect_exactly(0..102);
@@ -142,16 +147,14 @@ fn an_unlogged_target_that_a_crash_has_emptied_ends_the_job_until_it_is_told_whe
     // A table that is logged by now has its rows.
     scene.stop();
     scene.db.sql("ALTER TABLE low SET LOGGED");
-    scene.cluster.kill_whole();
-    scene.cluster.start();
+    crash(&scene);
     scene.start();
     loads(&scene, 102);
     scene.expect_exactly(0..103);
     // One that becomes unlogged while the job runs has lost them.
     scene.db.sql("ALTER TABLE high SET UNLOGGED");
     loads(&scene, 103);
-    scene.cluster.kill_whole();
-    scene.cluster.start();
+    crash(&scene);
     assert!(ended(&scene).contains("unlogged table public.high was emptied"));
 
     // A dump has the rows.
@@ -164,6 +167,64 @@ fn an_unlogged_target_that_a_crash_has_emptied_ends_the_job_until_it_is_told_whe
     let there = "SELECT count(*) FROM numbers WHERE n = 105";
     eventually("the copy goes on", 60, || copy.number(there) == 1);
     copy.sql("SELECT gpss.stop_job('numbers')");
+}
+
+#[test]
+fn a_crash_is_noticed_whichever_worker_and_job_has_loaded_into_an_unlogged_target() {
+    let scene = Scene::new(2);
+    scene.db.sql("ALTER TABLE numbers SET UNLOGGED");
+    scene.server();
+    scene.table("source", "n int", "format 'json'");
+    scene.db.sql(
+        "SELECT gpss.submit_job('numbers', source => 'source', target => 'numbers', workers => 2)",
+    );
+    scene.topic.send_lines(0, "{\"n\": 0}\n");
+    let positioned = "SELECT count(*) FROM gpss.worker WHERE positioned";
+    std::thread::scope(|threads| {
+        // The second worker applies the reset when the first one has loaded.
+        let holder = threads.spawn(|| {
+            scene.db.try_sql(
+                "SET application_name = 'holder'; BEGIN;
+                 INSERT INTO gpss.worker (job_id, slot, run_id) SELECT id, 1, 0 FROM gpss.job;
+                 SELECT pg_sleep(60)",
+            )
+        });
+        let holds = "SELECT count(*) FROM pg_stat_activity
+                     WHERE application_name = 'holder' AND query LIKE '%pg_sleep%'
+                       AND wait_event = 'PgSleep'";
+        eventually("the slot is held", 20, || scene.db.number(holds) == 1);
+        scene.db.sql("SELECT gpss.start_job('numbers', reset => 'earliest')");
+        eventually("a row", 30, || scene.rows() == 1);
+        assert_eq!(scene.db.number(positioned), 1);
+        scene.db.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE application_name = 'holder'",
+        );
+        holder.join().expect("a thread").expect_err("it was terminated");
+    });
+    eventually("both read", 30, || scene.db.number(positioned) == 2);
+    // The first one again: the second has nothing to load.
+    scene.topic.send_lines(0, "{\"n\": 2}\n");
+    eventually("another row", 30, || scene.rows() == 2);
+    crash(&scene);
+    assert!(ended(&scene).starts_with("unlogged table public.numbers was emptied"));
+    scene.db.sql("SELECT gpss.remove_job('numbers')");
+
+    // Loads of one partition each, one of which has begun anew since a crash.
+    let config = literal(&scene.config(25, 100));
+    for (name, partition) in [("a", 0), ("b", 1)] {
+        scene.topic.send_lines(partition, "{\"n\": 3}\n");
+        scene.db.sql(&format!(
+            "SELECT * FROM gpss.load({config}, name => '{name}', partitions => '{partition}')"
+        ));
+    }
+    crash(&scene);
+    scene.db.sql(
+        "SELECT gpss.start_job('b', reset => 'earliest', quit_at_eof => true);
+         SELECT gpss.wait_job('b', '60 s')",
+    );
+    let error = scene.db.error(&format!("SELECT * FROM gpss.load({config})"));
+    assert!(error.contains("unlogged table public.numbers was emptied"), "{error}");
 }
 
 #[test]
