@@ -22,7 +22,7 @@ pub(super) const SLICE: Duration = Duration::from_millis(100);
 const EVENTS: usize = 1000;
 
 /// How long a broker has to answer whether it is back.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a group commit may take; the next one carries newer offsets anyway.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);

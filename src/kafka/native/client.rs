@@ -2,7 +2,7 @@
 
 use super::conf::Conf;
 use super::metadata_answers::MetadataAnswers;
-use super::queue::Queue;
+use super::queue::{Queue, Unanswered};
 use super::raw::{REASON_BYTES, code, elements, metadata, millis, text};
 use crate::kafka::fault::Fault;
 use rdkafka::bindings as rd;
@@ -21,6 +21,7 @@ pub struct Client {
     faults: Arc<Mutex<Vec<Fault>>>,
     /// The same: only kept.
     _metadata_answers: Option<MetadataAnswers>,
+    unanswered: Mutex<Vec<Unanswered>>,
 }
 
 /// Faults kept until they are taken: one for each partition of a topic that is gone, and more.
@@ -100,7 +101,12 @@ impl Client {
             return Err(unsafe { text(reason.as_ptr()) });
         }
         std::mem::forget(conf);
-        let client = Arc::new(Client { rk, faults, _metadata_answers: metadata_answers });
+        let client = Arc::new(Client {
+            rk,
+            faults,
+            _metadata_answers: metadata_answers,
+            unanswered: Mutex::default(),
+        });
         let main = Queue::main(&client);
         // SAFETY: both live; logs are forwarded to the main queue (property log.queue).
         unsafe { rd::rd_kafka_set_log_queue(rk, main.queue.as_ptr()) };
@@ -152,6 +158,7 @@ impl Client {
         unsafe {
             let topics =
                 rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+            queue.expect(timeout);
             rd::rd_kafka_DescribeTopics(self.rk, topics, options.0, queue.queue.as_ptr());
             rd::rd_kafka_TopicCollection_destroy(topics);
         }
@@ -161,6 +168,7 @@ impl Client {
     pub fn describe_cluster(&self, timeout: Duration, queue: &Queue) {
         let options =
             Options::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, timeout);
+        queue.expect(timeout);
         // SAFETY: the options are copied by the request.
         unsafe { rd::rd_kafka_DescribeCluster(self.rk, options.0, queue.queue.as_ptr()) }
     }
@@ -226,10 +234,23 @@ impl Client {
     }
 }
 
+impl Client {
+    /// The client will not be destroyed before the answer has come.
+    pub(super) fn keep(&self, unanswered: Unanswered) {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(unanswered);
+    }
+}
+
 impl Drop for Client {
+    /// Waits for answers that are still to come.
     fn drop(&mut self) {
-        // SAFETY: the last reference: queues and topics hold one each.
-        unsafe { rd::rd_kafka_destroy(self.rk) }
+        let unanswered = self.unanswered.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let answered = unanswered.drain(..).all(Unanswered::wait);
+        // Better left behind than a crash.
+        if answered {
+            // SAFETY: the last reference: queues and topics hold one each.
+            unsafe { rd::rd_kafka_destroy(self.rk) }
+        }
     }
 }
 

@@ -5,15 +5,18 @@ use super::event::{Answer, Happening};
 use super::message::{Message, Taken};
 use super::raw::millis;
 use rdkafka::bindings as rd;
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A queue of librdkafka's.
 pub struct Queue {
     pub(super) queue: NonNull<rd::rd_kafka_queue_t>,
     waker: Waker,
     client: Arc<Client>,
+    /// When the last answer about metadata is due that has not been taken; None: there is none to come.
+    due: Cell<Option<Instant>>,
 }
 
 // SAFETY: a rd_kafka_queue_t may be used from any thread (rdkafka.h).
@@ -36,7 +39,12 @@ impl Queue {
         // SAFETY: librdkafka aborts when out of memory, it never returns NULL here.
         let queue = unsafe { NonNull::new_unchecked(queue) };
         let waker = Waker(Arc::new(Mutex::new(Some(Raw(queue)))));
-        Queue { queue, waker, client: Arc::clone(client) }
+        Queue { queue, waker, client: Arc::clone(client), due: Cell::new(None) }
+    }
+
+    /// An answer about metadata comes within this time, if only to say that there is none.
+    pub(super) fn expect(&self, timeout: Duration) {
+        self.due.set(Some(Instant::now() + timeout));
     }
 
     /// For another thread.
@@ -48,7 +56,11 @@ impl Queue {
     pub fn poll(&self, timeout: Duration) -> Option<Answer> {
         // SAFETY: the queue lives; the event is ours to destroy, which `Happening` does.
         let event = unsafe { rd::rd_kafka_queue_poll(self.queue.as_ptr(), millis(timeout)) };
-        (!event.is_null()).then(|| Happening(event).read())
+        let answer = (!event.is_null()).then(|| Happening(event).read());
+        if matches!(answer, Some(Answer::Topic(_) | Answer::ClusterId(_))) {
+            self.due.set(None);
+        }
+        answer
     }
 
     /// Takes up to `max` messages and hands them to `each`, and errors of the topic, if there are
@@ -95,8 +107,43 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         self.waker.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // SAFETY: ours; messages and answers in it are destroyed with it.
-        unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+        match self.due.get() {
+            Some(due) => self.client.keep(Unanswered { queue: self.queue, due }),
+            // SAFETY: ours; messages and answers in it are destroyed with it.
+            None => unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) },
+        }
+    }
+}
+
+/// The queue of a question about metadata whose answer nobody waits for any more.
+///
+/// librdkafka (2.12.1) reads through a null pointer when such an answer comes to a client that is being destroyed
+/// (rd_kafka_parse_Metadata0 gives no metadata then, and no error either). So the client is
+/// destroyed when the answer has come.
+pub(super) struct Unanswered {
+    queue: NonNull<rd::rd_kafka_queue_t>,
+    due: Instant,
+}
+
+// SAFETY: as `Queue`.
+unsafe impl Send for Unanswered {}
+
+impl Unanswered {
+    /// How much later than asked for librdkafka may notice that the time is over.
+    const LATE: Duration = Duration::from_secs(5);
+
+    /// Waits for the answer; false when there is none, which has not been seen.
+    pub(super) fn wait(self) -> bool {
+        let left = (self.due + Self::LATE).saturating_duration_since(Instant::now());
+        // SAFETY: the queue is ours until it is destroyed, once, and so is the event.
+        unsafe {
+            let event = rd::rd_kafka_queue_poll(self.queue.as_ptr(), millis(left));
+            if !event.is_null() {
+                drop(Happening(event));
+            }
+            rd::rd_kafka_queue_destroy(self.queue.as_ptr());
+            !event.is_null()
+        }
     }
 }
 
@@ -140,6 +187,35 @@ impl Drop for Remaining<'_> {
     fn drop(&mut self) {
         for message in self.0.by_ref() {
             drop(Message(message));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::native::Conf;
+
+    #[test]
+    fn a_client_is_destroyed_when_what_it_was_asked_is_answered() {
+        for asks in [true, false] {
+            let mut conf = Conf::new();
+            conf.set("bootstrap.servers", "127.0.0.1:1").unwrap();
+            let client = Client::new(conf, None).unwrap();
+            let queue = Queue::new(&client);
+            let begun = Instant::now();
+            if asks {
+                // Nobody is there: the answer is that the time is over.
+                client.describe_cluster(Duration::from_secs(2), &queue);
+            }
+            drop(queue);
+            drop(client);
+            assert_eq!(
+                begun.elapsed() > Duration::from_millis(1500),
+                asks,
+                "{:?}",
+                begun.elapsed()
+            );
         }
     }
 }
