@@ -36,7 +36,8 @@ fn twins(scene: &Scene) {
         ),
         "format 'json'",
     );
-    scene.table("kafka.m", &format!("n int, s text, o json, {places}"), "format 'json'");
+    let rows_of_nothing = "format 'json', fill_missing_fields 'true'";
+    scene.table("kafka.m", &format!("n int, s text, o json, {places}"), rows_of_nothing);
     scene.table(
         "kafka.piece",
         &format!("doc json OPTIONS (source 'value'), {places}"),
