@@ -116,7 +116,7 @@ fn transact(
             .into_iter()
             .map(|(_, reject)| reject)
             .collect();
-        check_beginning(tx, job, run, collected.batch.messages(), &rejects)?;
+        check_beginning(tx, job, run, collected, &rejects)?;
         for share in &mut shares {
             let ours = rejects.iter().filter(|reject| reject.partition == share.partition);
             share.rejected = i64::try_from(ours.count()).unwrap_or(i64::MAX);
@@ -142,34 +142,41 @@ const HOPELESS: usize = 10;
 /// Has the job rejected every message that it has ever read? Without an error limit it then ends, and
 /// moves no offset for this batch: the corrected job finds its messages.
 ///
-/// A run that quits at the end of the topic asks with fewer messages too: nothing comes after them that could
-/// be loaded.
+/// A run that quits at the end of the topic asks with fewer messages too, in the batch that ends there: nothing
+/// comes after them that could be loaded.
 fn check_beginning(
     tx: &Tx,
     job: &Job,
     run: &Run,
-    messages: usize,
+    collected: &Collected,
     rejects: &[Reject<'_>],
 ) -> Result<()> {
-    if job.spec.error_limit.is_some() || rejects.len() < messages {
+    if job.spec.error_limit.is_some() || rejects.len() < collected.batch.messages() {
         return Ok(());
     }
     let Some(before) = batches::only_rejected(tx, job.id)? else { return Ok(()) };
     let rejected = usize::try_from(before).unwrap_or(usize::MAX).saturating_add(rejects.len());
-    if rejected < HOPELESS && !run.quit_at_eof {
+    let is_all = run.quit_at_eof && collected.reason == EndReason::Eof;
+    if rejected < HOPELESS && !is_all {
         return Ok(());
     }
     let what = match rejected {
         1 => "the only message that the job has read was rejected".to_owned(),
         _ => format!("all {rejected} messages that the job has read were rejected"),
     };
+    let earlier = match before {
+        0 => "",
+        _ => {
+            " Those of the batches before this one are in gpss.errors: gpss.retry_errors loads them."
+        }
+    };
     Err(Error::new(SqlState::NOT_IN_PREREQUISITE_STATE, what)
         .detail(rejects.iter().take(1).map(described).collect::<String>())
-        .hint(
-            "No offset was moved. Correct the format or the mapping and start the job again. To have such \
-             messages in gpss.errors and go on, give the job an error limit (ERROR_LIMIT, error_limit), \
-             for example 100%.",
-        ))
+        .hint(format!(
+            "No offset was moved for this batch. Correct the format or the mapping and start the job again.\
+             {earlier} To have such messages in gpss.errors and go on, give the job an error limit \
+             (ERROR_LIMIT, error_limit), for example 100%.",
+        )))
 }
 
 /// Where a rejected message is, and why it was rejected.

@@ -62,7 +62,10 @@ fn a_first_load_of_nothing_but_rejected_messages_ends_with_an_error_and_can_be_r
     let job = "SELECT status, errmsg FROM gpss.jobs";
     let said = scene.db.sql(job);
     let first = "JOB_ERROR|all 3 messages that the job has read were rejected: The first is partition 0, offset 0: ";
-    assert!(said.starts_with(first) && said.contains("HINT: No offset was moved."), "{said}");
+    assert!(
+        said.starts_with(first) && said.contains("HINT: No offset was moved for this batch."),
+        "{said}"
+    );
     assert_eq!(scene.db.sql("SELECT next_offset, rows_rejected FROM gpss.progress"), "0|0");
     assert_eq!(scene.db.number("SELECT count(*) FROM gpss.errors"), 0);
 
@@ -119,6 +122,18 @@ fn a_first_bad_message_does_not_stop_a_job_that_goes_on_and_many_do() {
     scene.topic.send_lines(0, "{\"id\": 1}\n");
     scene.run("load");
     assert_eq!(scene.db.sql("SELECT rows_loaded, rows_rejected FROM gpss.jobs"), "1|10");
+}
+
+#[test]
+fn bad_messages_before_good_ones_do_not_end_a_first_run_to_the_end() {
+    let scene = Scene::new(1);
+    scene.source_and_target("id int", "format 'json'");
+    scene.topic.send_lines(0, "no JSON\nno JSON\n{\"id\": 1}\n");
+    scene.db.sql(
+        "SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass, max_row => 1)",
+    );
+    scene.run("load");
+    assert_eq!(scene.db.sql("SELECT rows_loaded, rows_rejected FROM gpss.jobs"), "1|2");
 }
 
 #[test]
