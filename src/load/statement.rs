@@ -12,7 +12,7 @@ use crate::model::rows::Side;
 use crate::model::statement::{self, Trials, qualified};
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::spi::{self, Plan, Targets};
-use crate::pg::subtx::subtx;
+use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
 use std::cell::OnceCell;
@@ -58,7 +58,7 @@ impl Statement {
     ///
     /// Raises: what a statement raises; `progress` then tells how far its scan came.
     pub fn run(&self, tx: &Tx, batch: &Rc<Batch>, progress: &Rc<Progress>) -> Result<u64> {
-        self.each(batch, progress, |plan| plan.execute(tx, &[]))
+        self.each(tx, batch, progress, |plan| plan.execute(tx, &[]))
     }
 
     /// As `run`, but in bulk: an error does not tell which message it is about.
@@ -67,7 +67,7 @@ impl Statement {
             // They may look at the target, between one row and the next.
             return self.run(tx, batch, &Rc::default());
         }
-        self.each(batch, &Rc::default(), |plan| plan.execute_in_bulk(tx))
+        self.each(tx, batch, &Rc::default(), |plan| plan.execute_in_bulk(tx))
     }
 
     /// Which of the tables that the statements write into are not like others, as of now.
@@ -143,14 +143,25 @@ impl Statement {
 
     fn each(
         &self,
+        tx: &Tx,
         batch: &Rc<Batch>,
         progress: &Rc<Progress>,
         run: impl Fn(&Plan) -> Result<u64>,
     ) -> Result<u64> {
         if !batch.is_empty() && unparsable(batch) == batch.messages() {
-            // No statement, so that no statement trigger fires for nothing.
-            return Ok(0);
+            // Nothing of it stays, so that no statement trigger fires for nothing. But it tells whether
+            // the foreign table is still the one that the messages do not parse for.
+            return trial(tx, || self.run_each(batch, progress, run));
         }
+        self.run_each(batch, progress, run)
+    }
+
+    fn run_each(
+        &self,
+        batch: &Rc<Batch>,
+        progress: &Rc<Progress>,
+        run: impl Fn(&Plan) -> Result<u64>,
+    ) -> Result<u64> {
         let mut written = 0;
         for (number, plan) in self.plans.iter().enumerate() {
             progress.begin();
