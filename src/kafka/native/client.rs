@@ -4,11 +4,13 @@ use super::conf::Conf;
 use super::metadata_answers::MetadataAnswers;
 use super::queue::{Queue, Unanswered};
 use super::raw::{REASON_BYTES, code, elements, metadata, millis, text};
+use super::signals::SignalsBlocked;
 use crate::kafka::fault::Fault;
 use rdkafka::bindings as rd;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 /// Longest timeout that librdkafka takes for a question (rdkafka_admin.c), in milliseconds.
@@ -242,15 +244,43 @@ impl Client {
 }
 
 impl Drop for Client {
-    /// Waits for answers that are still to come.
+    /// Leaves a client that has not been answered to a thread of its own.
     fn drop(&mut self) {
+        let handle = Handle(self.rk);
         let unanswered = self.unanswered.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let answered = unanswered.drain(..).all(Unanswered::wait);
-        // Better left behind than a crash.
-        if answered {
-            // SAFETY: the last reference: queues and topics hold one each.
-            unsafe { rd::rd_kafka_destroy(self.rk) }
+        let mut unanswered = std::mem::take(unanswered);
+        if unanswered.is_empty() {
+            return handle.destroy();
         }
+        // What librdkafka has the addresses of.
+        let known = (Arc::clone(&self.faults), self._metadata_answers.clone());
+        let end = move || {
+            // Better left behind than a crash.
+            if unanswered.drain(..).all(Unanswered::wait) {
+                handle.destroy();
+            } else {
+                std::mem::forget(known);
+            }
+        };
+        // PostgreSQL's signal handlers must run on its own thread only.
+        let _blocked = SignalsBlocked::new();
+        // Without a thread the client is left behind, and what it knows with it.
+        if thread::Builder::new().name("gpss close".to_owned()).spawn(end).is_err() {
+            std::mem::forget((Arc::clone(&self.faults), self._metadata_answers.clone()));
+        }
+    }
+}
+
+/// A client that is to be destroyed, once.
+struct Handle(*mut rd::rd_kafka_t);
+
+// SAFETY: a rd_kafka_t may be used from any thread (rdkafka.h).
+unsafe impl Send for Handle {}
+
+impl Handle {
+    fn destroy(self) {
+        // SAFETY: the last reference: queues and topics hold one of the `Client` each.
+        unsafe { rd::rd_kafka_destroy(self.0) }
     }
 }
 
@@ -302,5 +332,44 @@ impl Drop for Positions {
     fn drop(&mut self) {
         // SAFETY: ours; librdkafka copies lists.
         unsafe { rd::rd_kafka_topic_partition_list_destroy(self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_waited_for_before_a_client_is_destroyed() {
+        for asks in [true, false] {
+            let mut conf = Conf::new();
+            conf.set("bootstrap.servers", "127.0.0.1:1").unwrap();
+            let client = Client::new(conf, None).unwrap();
+            let queue = Queue::new(&client);
+            let begun = Instant::now();
+            if asks {
+                // Nobody is there: the answer is that the time is over.
+                client.describe_cluster(Duration::from_secs(2), &queue);
+            }
+            drop(queue);
+            let mut unanswered = std::mem::take(&mut *client.unanswered.lock().unwrap());
+            assert!(unanswered.drain(..).all(Unanswered::wait));
+            let took = begun.elapsed();
+            assert_eq!(took > Duration::from_millis(1500), asks, "{took:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_was_not_answered_holds_nobody_up() {
+        let mut conf = Conf::new();
+        conf.set("bootstrap.servers", "127.0.0.1:1").unwrap();
+        let client = Client::new(conf, None).unwrap();
+        let queue = Queue::new(&client);
+        client.describe_cluster(Duration::from_secs(30), &queue);
+        let begun = Instant::now();
+        drop(queue);
+        drop(client);
+        assert!(begun.elapsed() < Duration::from_secs(5));
     }
 }

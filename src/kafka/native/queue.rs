@@ -190,32 +190,3 @@ impl Drop for Remaining<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kafka::native::Conf;
-
-    #[test]
-    fn a_client_is_destroyed_when_what_it_was_asked_is_answered() {
-        for asks in [true, false] {
-            let mut conf = Conf::new();
-            conf.set("bootstrap.servers", "127.0.0.1:1").unwrap();
-            let client = Client::new(conf, None).unwrap();
-            let queue = Queue::new(&client);
-            let begun = Instant::now();
-            if asks {
-                // Nobody is there: the answer is that the time is over.
-                client.describe_cluster(Duration::from_secs(2), &queue);
-            }
-            drop(queue);
-            drop(client);
-            assert_eq!(
-                begun.elapsed() > Duration::from_millis(1500),
-                asks,
-                "{:?}",
-                begun.elapsed()
-            );
-        }
-    }
-}
