@@ -28,6 +28,7 @@ macro_rules! states {
 }
 
 states! {
+    SUCCESS = "00000",
     WARNING = "01000",
     CONNECTION_FAILURE = "08006",
     FEATURE_NOT_SUPPORTED = "0A000",

@@ -91,7 +91,8 @@ fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
                 let mut findings = vec![];
                 check_transformer(tx, &job, &mut findings);
                 add_remarks(tx, &job.spec, &mut findings);
-                findings.extend(delivery::promises(tx, &job.spec)?.into_iter().map(delivered));
+                let statements = submit::check_statements(tx, &job.spec)?;
+                findings.extend(delivery::promises(tx, &statements)?.into_iter().map(delivered));
                 Ok((formats_of(&table, job.owner), findings))
             });
             match tried {
@@ -151,10 +152,10 @@ fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
         let layout = Layout::of(&Table::load(submit::oid(tx, &job.spec.source)?))?;
         let function = layout.calls_functions().then_some("a function makes them (format custom)");
         let obstacle =
-            |sql: String| Ok(Plan::prepare(tx, &sql, &[])?.obstacle_to_bulk(tx)?.or(function));
+            |sql: &String| Ok(Plan::prepare(tx, sql, &[])?.obstacle_to_bulk(tx)?.or(function));
         let statements = submit::check_statements(tx, &job.spec)?;
-        let obstacles: Vec<_> = statements.into_iter().map(obstacle).collect::<Result<_>>()?;
-        Ok((obstacles, delivery::promises(tx, &job.spec)?))
+        let obstacles: Vec<_> = statements.iter().map(obstacle).collect::<Result<_>>()?;
+        Ok((obstacles, delivery::promises(tx, &statements)?))
     });
     let (obstacles, promises) = match tried {
         Ok(found) => found,

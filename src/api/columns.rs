@@ -6,7 +6,7 @@ use crate::model::config::{Column, IGNORED, LoadConfig};
 use crate::model::job::{JobSpec, Mode, Output, RowOf, TableName, Transformer};
 use crate::model::names;
 use crate::model::statement::{
-    TargetColumn, mapping_of_same_names, qualified, quote_ident, same_name,
+    TargetColumn, is_ignored, mapping_of_same_names, qualified, quote_ident, same_name,
 };
 use crate::pg::caught::Level;
 use crate::pg::fdw::{Table, relation_columns};
@@ -172,7 +172,7 @@ pub fn left_alone(tx: &Tx, spec: &JobSpec) -> Result<Vec<(Level, Error)>> {
         remarks.extend(listed(unfilled).map(|names| {
             let message = format!("nothing fills {names} of table {}", qualified(&output.target));
             let detail = "No source column has the same name, and there is no default.";
-            (Level::Notice, Error::new(SqlState::new("00000"), message).detail(detail))
+            (Level::Notice, Error::new(SqlState::SUCCESS, message).detail(detail))
         }));
     }
     Ok(remarks)
@@ -195,7 +195,7 @@ fn going_nowhere(tx: &Tx, spec: &JobSpec) -> Result<Option<Error>> {
     let unused = table
         .columns
         .iter()
-        .filter(|c| of_message(c.option("source")) && !c.name.starts_with(IGNORED))
+        .filter(|c| of_message(c.option("source")) && !is_ignored(&c.name))
         .map(|c| c.name.as_str())
         .filter(|name| !is_used(name));
     let unused: Vec<&str> = unused.collect();
@@ -203,7 +203,7 @@ fn going_nowhere(tx: &Tx, spec: &JobSpec) -> Result<Option<Error>> {
         let tables: Vec<String> = spec.outputs.iter().map(|o| qualified(&o.target)).collect();
         let plural = if tables.len() == 1 { "Table" } else { "None of the tables" };
         let (verb, it) = if unused.len() == 1 { ("goes", "it") } else { ("go", "them") };
-        Error::new(SqlState::new("01000"), format!("source {names} {verb} nowhere"))
+        Error::new(SqlState::WARNING, format!("source {names} {verb} nowhere"))
             .detail(format!("{plural} {} has no column of the same name.", tables.join(", ")))
             .hint(format!(
                 "Map {it}, or leave {it} out; in formats csv, text and delimited the name {IGNORED} does that."

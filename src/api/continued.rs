@@ -2,7 +2,7 @@
 //! what its user is told of that.
 
 use crate::catalog::jobs::Job;
-use crate::catalog::offsets;
+use crate::catalog::offsets::{self, Inherited};
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::KafkaSource;
 use crate::model::partitions::Partitions;
@@ -36,11 +36,7 @@ pub fn of(tx: &Tx, job: &Job) -> Result<Option<Continued>> {
     let mut at = BTreeMap::new();
     for partition in partitions {
         let own = own.get(&partition).copied();
-        let known = match &others {
-            Some(others) => others.known(partition, own, true),
-            None => own.map(|own| (own, None)),
-        };
-        if let Some((offset, other)) = known {
+        if let Some((offset, other)) = Inherited::known(others.as_ref(), partition, own, true) {
             at.insert(partition, offset);
             after.extend(other.map(|other| format!("\"{}\"", other.job)));
         }
@@ -74,7 +70,7 @@ impl Continued {
     pub fn tell(&self, job: &str) {
         let Continued { after: Some(after), at } = self else { return };
         let notice = Error::new(
-            SqlState::new("00000"),
+            SqlState::SUCCESS,
             format!("job \"{job}\" continues where {after} stopped, at {at}"),
         )
         .detail(

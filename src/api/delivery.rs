@@ -1,8 +1,6 @@
 //! What a job promises for targets that are not like others: told by `check`, and at submission.
 
-use super::submit;
 use crate::error::{Error, Result, SqlState};
-use crate::model::job::JobSpec;
 use crate::pg::caught::{self, Level};
 use crate::pg::spi::{self, Arg, Plan, Targets};
 use crate::pg::tx::Tx;
@@ -17,9 +15,9 @@ pub struct Promise {
 
 const UNLOGGED: &str = "ALTER TABLE … SET LOGGED keeps the rows.";
 
-/// Raises: as `submit::check_statements`.
-pub fn promises(tx: &Tx, spec: &JobSpec) -> Result<Vec<Promise>> {
-    let targets = targets(tx, spec)?;
+/// Of a job with these statements, which can be planned.
+pub fn promises(tx: &Tx, statements: &[String]) -> Result<Vec<Promise>> {
+    let targets = targets(tx, statements)?;
     let mut found = vec![];
     for table in names(tx, &targets.foreign)? {
         let detail = format!(
@@ -46,10 +44,8 @@ pub fn promises(tx: &Tx, spec: &JobSpec) -> Result<Vec<Promise>> {
 }
 
 /// Warns of tables whose rows a crash takes.
-///
-/// Raises: as `promises`.
-pub fn warn_of_unlogged(tx: &Tx, spec: &JobSpec) -> Result<()> {
-    for table in names(tx, &targets(tx, spec)?.unlogged)? {
+pub fn warn_of_unlogged(tx: &Tx, statements: &[String]) -> Result<()> {
+    for table in names(tx, &targets(tx, statements)?.unlogged)? {
         let warning = Error::new(SqlState::WARNING, format!("table {table} is unlogged"))
             .detail("A crash or a failover empties it; the job then ends with an error that asks where to begin.")
             .hint(UNLOGGED);
@@ -58,10 +54,10 @@ pub fn warn_of_unlogged(tx: &Tx, spec: &JobSpec) -> Result<()> {
     Ok(())
 }
 
-fn targets(tx: &Tx, spec: &JobSpec) -> Result<Targets> {
+fn targets(tx: &Tx, statements: &[String]) -> Result<Targets> {
     let mut targets = Targets::default();
-    for sql in submit::check_statements(tx, spec)? {
-        targets.add(Plan::prepare(tx, &sql, &[])?.targets(tx)?);
+    for sql in statements {
+        targets.add(Plan::prepare(tx, sql, &[])?.targets(tx)?);
     }
     Ok(targets)
 }

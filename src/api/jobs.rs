@@ -43,7 +43,7 @@ fn submit_job_from_config(name: &str, config: &str, properties: default!(JsonB, 
 fn from_text(tx: &Tx, name: &str, config: &str, properties: JsonB) -> Result<i64> {
     let config = submit::parse(config, &template_values(properties)?)?;
     let job = submit::from_config(tx, name, &config)?;
-    delivery::warn_of_unlogged(tx, &job.spec)?;
+    delivery::warn_of_unlogged(tx, &submit::check_statements(tx, &job.spec)?)?;
     remarks::tell(tx, &job.spec)?;
     Ok(job.id)
 }

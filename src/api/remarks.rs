@@ -24,7 +24,7 @@ pub fn all(tx: &Tx, spec: &JobSpec) -> Result<Vec<(Level, Error)>> {
     let layout = Layout::of(&Table::load(oid(tx, &spec.source)?))?;
     if layout.contents.iter().flatten().any(lacks_schema) {
         let remark = Error::new(
-            SqlState::new("01000"),
+            SqlState::WARNING,
             "format avro has no schema: only Avro container files can be read",
         )
         .hint(

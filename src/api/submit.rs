@@ -48,7 +48,7 @@ pub fn parse(text: &str, properties: &BTreeMap<String, String>) -> Result<LoadCo
         remarks => caught::report(
             Level::Notice,
             &Error::new(
-                SqlState::new("00000"),
+                SqlState::SUCCESS,
                 format!("there are {} remarks on the load configuration", remarks.len()),
             )
             .detail(remarks.join("\n")),
@@ -234,8 +234,8 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<Job> {
     };
     columns::settle(tx, &mut spec)?;
     check_task(tx, &spec)?;
-    check_statements(tx, &spec)?;
-    delivery::warn_of_unlogged(tx, &spec)?;
+    let statements = check_statements(tx, &spec)?;
+    delivery::warn_of_unlogged(tx, &statements)?;
     let id = jobs::next_id(tx)?;
     let job = Job::new(id, name, spec);
     jobs::insert(tx, &job)?;

@@ -70,8 +70,7 @@ pub fn left_behind(job: &str, rejected: i64) -> Error {
     let messages =
         if rejected == 1 { "1 message was" } else { &format!("{rejected} messages were") };
     let name = quote_literal(job);
-    // 01000: warning
-    Error::new(SqlState::new("01000"), format!("{messages} rejected and not loaded")).hint(format!(
+    Error::new(SqlState::WARNING, format!("{messages} rejected and not loaded")).hint(format!(
         "gpss.errors has them and says why. gpss.retry_errors({name}) loads them when that is mended."
     ))
 }

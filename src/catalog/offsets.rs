@@ -122,14 +122,15 @@ impl Inherited {
         self.stands.keys().copied()
     }
 
-    /// Where a job goes on that itself stood at `own`, and the other job that stood there.
+    /// Where a job goes on that itself stood at `own`, and the other job that stood there, if it is one of
+    /// `others`.
     pub fn known(
-        &self,
+        others: Option<&Self>,
         partition: i32,
         own: Option<i64>,
         begins: bool,
     ) -> Option<(i64, Option<&Stand>)> {
-        match (self.stands.get(&partition), own) {
+        match (others.and_then(|others| others.stands.get(&partition)), own) {
             (Some(other), own) if own.is_none() || (begins && other.newer) => {
                 Some((other.next, Some(other)))
             }

@@ -1,7 +1,7 @@
 //! `gpss.waiting`: partitions that a run cannot read at present, since when and why.
 
 use super::{run, select};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::spi::Arg;
 use crate::pg::tx::Tx;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ pub struct Whose {
 pub fn begin(
     tx: &Tx,
     whose: Whose,
-    waits: &BTreeMap<i32, String>,
+    waits: &BTreeMap<i32, Error>,
     unpositioned: &BTreeSet<i32>,
 ) -> Result<()> {
     let sql = "INSERT INTO gpss.waiting AS w (job_id, partition, run_id, reason, unpositioned)
@@ -32,7 +32,8 @@ pub fn begin(
             unpositioned = CASE WHEN w.run_id = excluded.run_id THEN w.unpositioned
                                 ELSE excluded.unpositioned END
         WHERE (w.run_id, w.reason) <> (excluded.run_id, excluded.reason)";
-    for (partition, reason) in waits {
+    for (partition, why) in waits {
+        let reason = why.to_string();
         let args = [
             Arg::from(whose.job_id),
             Arg::from(*partition),
@@ -53,7 +54,7 @@ pub fn end(tx: &Tx, job_id: i64, partitions: &[i32]) -> Result<()> {
 }
 
 /// These partitions of the slot wait, and no others.
-pub fn set(tx: &Tx, whose: Whose, waits: &BTreeMap<i32, String>) -> Result<()> {
+pub fn set(tx: &Tx, whose: Whose, waits: &BTreeMap<i32, Error>) -> Result<()> {
     let sql = "DELETE FROM gpss.waiting
                WHERE job_id = $1 AND partition % $2 = $3 AND partition <> ALL ($4)";
     let partitions: Vec<i32> = waits.keys().copied().collect();

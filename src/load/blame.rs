@@ -69,7 +69,7 @@ impl Parts {
             select: Plan::prepare(tx, &trials.select, &[])?,
             filter: Plan::prepare(tx, &trials.filter, &[])?,
             columns: trials.columns.iter().map(column).collect::<Result<_>>()?,
-            filtered: trials.filter.contains("\nWHERE "),
+            filtered: trials.filtered,
             last: RefCell::default(),
             constrained: RefCell::default(),
         })

@@ -91,8 +91,10 @@ pub fn trial_statement(
 pub struct Trials {
     /// The rows as `insert_statement` reads them.
     pub select: String,
-    /// The same without any value: the source and the filter.
+    /// The same without any value: the source and the filters.
     pub filter: String,
+    /// There are filters.
+    pub filtered: bool,
     /// The columns that are written, in their order; none when the values come from one function.
     pub columns: Vec<Alone>,
 }
@@ -133,7 +135,8 @@ pub fn trials(
         }
     };
     let columns = columns.iter().zip(values).map(alone).collect();
-    Ok(Trials { select, filter: format!("SELECT{from}"), columns })
+    let filtered = spec.filter.is_some() || output.filter.is_some();
+    Ok(Trials { select, filter: format!("SELECT{from}"), filtered, columns })
 }
 
 /// The columns that are written, quoted, and the query that gives their values.
@@ -277,7 +280,7 @@ fn transformed(
 }
 
 /// Is it a column that only holds the place of a field?
-fn is_ignored(column: &str) -> bool {
+pub fn is_ignored(column: &str) -> bool {
     column.starts_with(super::config::IGNORED)
 }
 

@@ -32,7 +32,6 @@ use crate::pg::tx::tx;
 use crate::pg::{acl, activity, caught, latch, signals};
 use state::Said;
 use std::time::{Duration, Instant};
-pub(super) use waits::reasons;
 
 /// How a session ends without an error.
 enum End {

@@ -2,7 +2,6 @@
 //! earlier load of the same topic and table, or at the oldest message.
 
 use super::feed::Offsets;
-use super::loader::reasons;
 use crate::catalog::jobs::Job;
 use crate::catalog::lost_ranges::{self, Lost, Reason};
 use crate::catalog::offsets::{self, Inherited, Origin};
@@ -141,10 +140,7 @@ pub fn resolve(
     }
     let stand = |partition: &i32| {
         let own = own.get(partition).map(|stored| stored.next);
-        match &inherited {
-            Some(others) => others.known(*partition, own, !positioned),
-            None => own.map(|own| (own, None)),
-        }
+        Inherited::known(inherited.as_ref(), *partition, own, !positioned)
     };
     if positioned || run.reset.is_none() {
         // Whose rows go on there.
@@ -316,7 +312,7 @@ fn store(
         for lost in &lost {
             lost_ranges::insert(tx, job.id, &job.spec.topic, lost)?;
         }
-        waiting::begin(tx, whose, &reasons(waits), &unpositioned)?;
+        waiting::begin(tx, whose, waits, &unpositioned)?;
         waiting::end(tx, job.id, &ends.keys().copied().collect::<Vec<i32>>())?;
         runs::mark_positioned(tx, job.id, slot)
     })?;

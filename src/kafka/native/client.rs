@@ -8,6 +8,7 @@ use super::signals::SignalsBlocked;
 use crate::kafka::fault::Fault;
 use rdkafka::bindings as rd;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -234,9 +235,7 @@ impl Client {
             rd::rd_kafka_AlterConsumerGroupOffsets_destroy(request);
         }
     }
-}
 
-impl Client {
     /// The client will not be destroyed before the answer has come.
     pub(super) fn keep(&self, unanswered: Unanswered) {
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(unanswered);
@@ -252,22 +251,18 @@ impl Drop for Client {
         if unanswered.is_empty() {
             return handle.destroy();
         }
-        // What librdkafka has the addresses of.
-        let known = (Arc::clone(&self.faults), self._metadata_answers.clone());
+        // What librdkafka has the addresses of: it lives as long as the client, which without a thread, or
+        // without an answer, is left behind rather than destroyed.
+        let known = ManuallyDrop::new((Arc::clone(&self.faults), self._metadata_answers.clone()));
         let end = move || {
-            // Better left behind than a crash.
             if unanswered.drain(..).all(Unanswered::wait) {
                 handle.destroy();
-            } else {
-                std::mem::forget(known);
+                drop(ManuallyDrop::into_inner(known));
             }
         };
         // PostgreSQL's signal handlers must run on its own thread only.
         let _blocked = SignalsBlocked::new();
-        // Without a thread the client is left behind, and what it knows with it.
-        if thread::Builder::new().name("gpss close".to_owned()).spawn(end).is_err() {
-            std::mem::forget((Arc::clone(&self.faults), self._metadata_answers.clone()));
-        }
+        let _ = thread::Builder::new().name("gpss close".to_owned()).spawn(end);
     }
 }
 

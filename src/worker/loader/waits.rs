@@ -17,8 +17,7 @@ impl Loader {
 
     /// These partitions wait now, and no others.
     pub(super) fn waits(&mut self, waits: &BTreeMap<i32, Error>) -> Result<()> {
-        let reasons = reasons(waits);
-        tx(|tx| waiting::set(tx, self.whose(), &reasons))?;
+        tx(|tx| waiting::set(tx, self.whose(), waits))?;
         let waited = std::mem::replace(&mut self.waiting, summary(waits)).is_some();
         match self.waiting.clone() {
             // What failed otherwise is told until that is over.
@@ -29,10 +28,6 @@ impl Loader {
         }
         Ok(())
     }
-}
-
-pub(in crate::worker) fn reasons(waits: &BTreeMap<i32, Error>) -> BTreeMap<i32, String> {
-    waits.iter().map(|(partition, error)| (*partition, error.to_string())).collect()
 }
 
 /// One error for all of them.
