@@ -15,13 +15,13 @@ use crate::model::config::LoadConfig;
 use crate::model::job::JobSpec;
 use crate::model::partitions::Partitions;
 use crate::model::statement::qualified;
+use crate::pg::call::{Json, Text};
 use crate::pg::caught::{Level, raise};
 use crate::pg::fdw::Table;
 use crate::pg::signals;
 use crate::pg::spi::Plan;
 use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
-use pgrx::JsonB;
 use pgrx::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,21 +37,19 @@ type Finding = (String, String, String, Option<String>);
 #[pg_extern(schema = "gpss", name = "check", volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)] // pgrx reads the result's columns from this type
 fn check(
-    job_or_config: &str,
-    properties: default!(JsonB, "'{}'"),
+    job_or_config: Text,
+    properties: default!(Json, "'{}'"),
 ) -> TableIterator<
     'static,
-    (
-        name!(component, String),
-        name!(status, String),
-        name!(detail, String),
-        name!(hint, Option<String>),
-    ),
+    (name!(component, Text), name!(status, Text), name!(detail, Text), name!(hint, Option<Text>)),
 > {
-    TableIterator::new(answer(|| run(job_or_config, properties)))
+    let findings = answer(|| run(&job_or_config, properties));
+    TableIterator::new(findings.into_iter().map(|(component, status, detail, hint)| {
+        (Text(component), Text(status), Text(detail), hint.map(Text))
+    }))
 }
 
-fn run(text: &str, properties: JsonB) -> Result<Vec<Finding>> {
+fn run(text: &str, properties: Json) -> Result<Vec<Finding>> {
     let tx = Tx::current();
     let mut findings = vec![];
     match job_or_config(&tx, text, properties)? {

@@ -7,12 +7,12 @@ use crate::catalog::{jobs, locks, processes, runs};
 use crate::error::{Error, Result, SqlState};
 use crate::model::reset::Reset;
 use crate::model::state::Status;
+use crate::pg::call::{Json, Required, Text};
 use crate::pg::lock::{self, Mode};
 use crate::pg::spi::{self, UnixMicros};
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
 use crate::pg::{acl, bgworker, caught, latch, signals, xact};
-use pgrx::JsonB;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 use std::collections::HashSet;
@@ -26,32 +26,39 @@ const LOOK: Duration = Duration::from_millis(50);
 /// (also in milliseconds since 1970), or '{"0": 1234}' per partition; NULL continues.
 #[pg_extern(schema = "gpss", name = "start_job", volatile, parallel_unsafe)]
 fn start_job(
-    name: &str,
-    quit_at_eof: default!(bool, "false"),
-    reset: default!(Option<&str>, "NULL"),
+    name: Text,
+    quit_at_eof: default!(Required<bool>, "false"),
+    reset: default!(Option<Text>, "NULL"),
 ) {
-    answer(|| start_and_tell(name, quit_at_eof, reset.map(reset_of).transpose()?));
+    answer(|| {
+        let reset = reset.as_deref().map(reset_of).transpose()?;
+        start_and_tell(&name, quit_at_eof.0, reset)
+    });
 }
 
 /// Starts a job with the first message that is not older than a point in time; NULL continues.
 #[pg_extern(schema = "gpss", name = "start_job", volatile, parallel_unsafe)]
 fn start_job_at(
-    name: &str,
+    name: Text,
     reset: Option<TimestampWithTimeZone>,
-    quit_at_eof: default!(bool, "false"),
+    quit_at_eof: default!(Required<bool>, "false"),
 ) {
     answer(|| {
         let at = reset.map(|reset| reset_at(UnixMicros::from_postgres(reset.into())));
-        start_and_tell(name, quit_at_eof, at.transpose()?)
+        start_and_tell(&name, quit_at_eof.0, at.transpose()?)
     });
 }
 
 /// Starts a job at offsets by partition: '{"0": 1234, "1": "latest"}'; NULL continues.
 #[pg_extern(schema = "gpss", name = "start_job", volatile, parallel_unsafe)]
-fn start_job_at_offsets(name: &str, reset: Option<JsonB>, quit_at_eof: default!(bool, "false")) {
+fn start_job_at_offsets(
+    name: Text,
+    reset: Option<Json>,
+    quit_at_eof: default!(Required<bool>, "false"),
+) {
     answer(|| {
         let reset = reset.map(|reset| Reset::try_from(reset.0)).transpose()?;
-        start_and_tell(name, quit_at_eof, reset)
+        start_and_tell(&name, quit_at_eof.0, reset)
     });
 }
 
@@ -189,8 +196,8 @@ pub(super) fn state(tx: &Tx, job: &Job) -> Result<Status> {
 /// Stops a job: its running batch is dropped, its workers have run TEARDOWN_SQL and are gone when
 /// this returns. What it had committed stays, and a later start continues there.
 #[pg_extern(schema = "gpss", name = "stop_job", volatile, parallel_unsafe)]
-fn stop_job(name: &str) {
-    answer(|| stop(name));
+fn stop_job(name: Text) {
+    answer(|| stop(&name));
 }
 
 pub(super) fn stop(name: &str) -> Result<()> {
@@ -285,15 +292,18 @@ fn pause() {
 
 /// Waits until a job is no longer running, or for `timeout`; its status then.
 #[pg_extern(schema = "gpss", name = "wait_job", volatile, parallel_unsafe)]
-fn wait_job(name: &str, timeout: default!(Option<Interval>, "NULL")) -> String {
+fn wait_job(name: Text, timeout: default!(Option<Interval>, "NULL")) -> String {
     answer(|| {
         let tx = Tx::current();
-        let job = jobs::find(&tx, name)?.ok_or_else(|| unknown_job(name))?;
+        let job = jobs::find(&tx, &name)?.ok_or_else(|| unknown_job(&name))?;
         check_owner(&job)?;
         if started_here() && runs::asked_for_in_this_transaction(&tx, job.id)? {
             return Err(Error::new(
                 SqlState::NOT_IN_PREREQUISITE_STATE,
-                format!("job \"{name}\" was started in this transaction and begins at its commit"),
+                format!(
+                    "job \"{}\" was started in this transaction and begins at its commit",
+                    job.name
+                ),
             )
             .hint("Commit first, then call gpss.wait_job."));
         }

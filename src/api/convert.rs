@@ -4,14 +4,14 @@ use super::answer;
 use super::jobs::template_values;
 use super::submit;
 use crate::model::config;
-use pgrx::JsonB;
+use crate::pg::call::{Json, Text};
 use pgrx::prelude::*;
 
 /// The load configuration in version 3, for a look or a file; `properties` fill its `{{templates}}`.
 #[pg_extern(schema = "gpss", name = "convert", volatile, parallel_unsafe)]
-fn convert(config: &str, properties: default!(JsonB, "'{}'")) -> String {
+fn convert(config: Text, properties: default!(Json, "'{}'")) -> Text {
     answer(|| {
-        let config = submit::parse(config, &template_values(properties)?)?;
-        Ok(config::write(&config))
+        let config = submit::parse(&config, &template_values(properties)?)?;
+        Ok(Text(config::write(&config)))
     })
 }

@@ -13,12 +13,12 @@ use crate::model::epoch;
 use crate::model::job::{JobSpec, Output};
 use crate::model::rows::Verdict;
 use crate::model::statement::{self, qualified};
+use crate::pg::call::{Json, Text};
 use crate::pg::fdw::Table;
 use crate::pg::signals;
 use crate::pg::spi::Plan;
 use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
-use pgrx::JsonB;
 use pgrx::prelude::*;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -44,28 +44,29 @@ struct Line {
 #[pg_extern(schema = "gpss", name = "dryrun", volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)] // pgrx reads the result's columns from this type
 fn dryrun(
-    job_or_config: &str,
+    job_or_config: Text,
     max_messages: default!(i32, "10"),
-    properties: default!(JsonB, "'{}'"),
+    properties: default!(Json, "'{}'"),
 ) -> TableIterator<
     'static,
     (
-        name!(target, String),
-        name!(statement, Option<String>),
+        name!(target, Text),
+        name!(statement, Option<Text>),
         name!(partition_id, Option<i32>),
         name!(offset, Option<i64>),
-        name!(row, Option<JsonB>),
-        name!(error, Option<String>),
+        name!(row, Option<Json>),
+        name!(error, Option<Text>),
     ),
 > {
-    let lines = answer(|| run(job_or_config, max_messages, properties));
+    let lines = answer(|| run(&job_or_config, max_messages, properties));
     TableIterator::new(lines.into_iter().map(|line| {
         let Line { target, statement, partition, offset, row, error } = line;
-        (target, statement, partition, offset, row.map(JsonB), error)
+        let (statement, error) = (statement.map(Text), error.map(Text));
+        (Text(target), statement, partition, offset, row.map(Json), error)
     }))
 }
 
-fn run(text: &str, max_messages: i32, properties: JsonB) -> Result<Vec<Line>> {
+fn run(text: &str, max_messages: i32, properties: Json) -> Result<Vec<Line>> {
     let count = usize::try_from(max_messages)
         .ok()
         .filter(|_| (0..=MAX_MESSAGES).contains(&max_messages))

@@ -7,6 +7,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::KafkaSource;
 use crate::load::{Statement, load_again};
 use crate::pg::acl::{self, AsUser};
+use crate::pg::call::Text;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
 use pgrx::datum::Interval;
@@ -24,10 +25,10 @@ const STATUSES: [&str; 3] = ["new", "retried", "discarded"];
 /// are. What fails again stays new, with one attempt more and its new reason.
 #[pg_extern(schema = "gpss", name = "retry_errors", volatile, parallel_unsafe)]
 fn retry_errors(
-    name: &str,
+    name: Text,
     ids: default!(Option<Vec<i64>>, "NULL"),
 ) -> TableIterator<'static, (name!(retried, i64), name!(failed, i64))> {
-    TableIterator::once(answer(|| retry(name, ids.as_deref())))
+    TableIterator::once(answer(|| retry(&name, ids.as_deref())))
 }
 
 fn retry(name: &str, ids: Option<&[i64]>) -> Result<(i64, i64)> {
@@ -40,7 +41,7 @@ fn retry(name: &str, ids: Option<&[i64]>) -> Result<(i64, i64)> {
     let job_ids: Vec<i64> = named.map(|job| job.id).collect();
     // What the caller's transaction has deferred is checked as the caller, not as the job's owner.
     spi::exec(&tx, "SET CONSTRAINTS ALL IMMEDIATE", &[])?;
-    let _owner = as_owner(&tx, &job);
+    let _owner = as_owner(&tx, &job)?;
     let (statement, table) = Statement::prepare(&tx, &job)?;
     let topic = KafkaSource::of(&table)?.topic;
     let selection = Selection { job_ids: &job_ids, topic: &topic, ids };
@@ -58,34 +59,35 @@ fn retry(name: &str, ids: Option<&[i64]>) -> Result<(i64, i64)> {
 
 /// The mapping runs as the job's owner, as in the job. He may be somebody else than the caller, whose
 /// session he is not to change.
-fn as_owner(tx: &Tx, job: &Job) -> AsUser {
+fn as_owner(tx: &Tx, job: &Job) -> Result<AsUser> {
     let owner = match acl::current_user() == job.owner {
         true => AsUser::role(job.owner),
         false => AsUser::restricted(job.owner),
     };
     let owner = owner.with_settings_undone();
-    job.set_search_path_in_session(tx);
-    owner
+    job.set_search_path_in_session(tx)?;
+    Ok(owner)
 }
 
 /// Deletes rejected messages of a job, also of one that has been removed: all, or those of `ids`, of a
 /// `status`, and older than an interval. The number of rows.
 #[pg_extern(schema = "gpss", name = "purge_errors", volatile, parallel_unsafe)]
 fn purge_errors(
-    name: &str,
+    name: Text,
     ids: default!(Option<Vec<i64>>, "NULL"),
-    status: default!(Option<&str>, "NULL"),
+    status: default!(Option<Text>, "NULL"),
     older_than: default!(Option<Interval>, "NULL"),
 ) -> i64 {
     answer(|| {
         let tx = Tx::current();
+        let status = status.as_deref();
         if let Some(status) = status.filter(|status| !STATUSES.contains(status)) {
             let message = format!("status \"{status}\" does not exist");
             return Err(Error::new(SqlState::INVALID_PARAMETER, message)
                 .hint(format!("There are {}.", STATUSES.join(", "))));
         }
-        let jobs = jobs::all_named(&tx, name)?;
-        let first = jobs.last().ok_or_else(|| unknown_job(name))?;
+        let jobs = jobs::all_named(&tx, &name)?;
+        let first = jobs.last().ok_or_else(|| unknown_job(&name))?;
         let own: Vec<i64> =
             jobs.iter().filter(|job| check_owner(job).is_ok()).map(|job| job.id).collect();
         if own.is_empty() {

@@ -16,14 +16,13 @@ use crate::model::job::{JobSpec, Origin, TableName};
 use crate::model::partitions::Partitions;
 use crate::model::reset::Reset;
 use crate::model::state::Status;
+use crate::pg::call::{Json, Required, Text};
 use crate::pg::caught::Level;
 use crate::pg::spi::UnixMicros;
 use crate::pg::tx::Tx;
 use crate::pg::{acl, agent, caught, latch, signals};
-use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
-use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 /// How often the job is looked at, and how often the user is told.
@@ -39,12 +38,12 @@ const BLOCK_CHECK: Duration = Duration::from_secs(1);
 #[pg_extern(schema = "gpss", name = "load", volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)] // pgrx reads the result's columns from this type
 fn load(
-    config: &str,
-    quit_at_eof: default!(bool, "true"),
-    properties: default!(JsonB, "'{}'"),
-    reset: default!(Option<&str>, "NULL"),
-    name: default!(Option<&str>, "NULL"),
-    partitions: default!(Option<&str>, "NULL"),
+    config: Text,
+    quit_at_eof: default!(Required<bool>, "true"),
+    properties: default!(Json, "'{}'"),
+    reset: default!(Option<Text>, "NULL"),
+    name: default!(Option<Text>, "NULL"),
+    partitions: default!(Option<Text>, "NULL"),
 ) -> TableIterator<
     'static,
     (
@@ -58,7 +57,10 @@ fn load(
         name!(status, String),
     ),
 > {
-    let rows = answer(|| run(config, quit_at_eof, properties, reset, name, partitions));
+    let rows = answer(|| {
+        let (reset, name, partitions) = (reset.as_deref(), name.as_deref(), partitions.as_deref());
+        run(&config, quit_at_eof.0, properties, reset, name, partitions)
+    });
     TableIterator::new(rows.into_iter().filter_map(|(row, status)| {
         Some((
             row.partition,
@@ -79,30 +81,25 @@ fn load(
 #[pg_extern(schema = "gpss", name = "start_load", volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)] // as above
 fn start_load(
-    config: &str,
-    quit_at_eof: bool,
-    properties: JsonB,
-    search_path: &str,
-    reset: Option<JsonB>,
-    name: Option<&str>,
-    partitions: Option<&str>,
+    config: Text,
+    quit_at_eof: Required<bool>,
+    properties: Json,
+    search_path: Text,
+    reset: Option<Json>,
+    name: Option<Text>,
+    partitions: Option<Text>,
 ) -> TableIterator<
     'static,
-    (
-        name!(job, String),
-        name!(since, i64),
-        name!(after, Option<String>),
-        name!(at, Option<String>),
-    ),
+    (name!(job, Text), name!(since, i64), name!(after, Option<Text>), name!(at, Option<Text>)),
 > {
     TableIterator::once(answer(|| {
         let tx = Tx::current();
         // The caller's session, to which names in the configuration belong, may have another one.
-        tx.set_local(c"search_path", &CString::new(search_path).unwrap_or_default());
-        let config = parse(config, properties, partitions)?;
+        tx.set_local_text(c"search_path", &search_path)?;
+        let config = parse(&config, properties, partitions.as_deref())?;
         let identity =
             Identity { topic: &config.source.topic, targets: submit::targets_of(&tx, &config)? };
-        let (name, job) = match name {
+        let (name, job) = match name.as_deref() {
             Some(name) => (name.to_owned(), identity.job_named(&tx, name)?),
             None => identity.own_job(&tx)?,
         };
@@ -125,13 +122,13 @@ fn start_load(
             }
         }
         let reset = reset.map(|reset| Reset::try_from(reset.0)).transpose()?;
-        let started = control::start(&name, quit_at_eof, reset)?;
+        let started = control::start(&name, quit_at_eof.0, reset)?;
         let (after, at) = started.continued.map_or((None, None), |c| (c.after, Some(c.at)));
-        Ok((name, started.since.0, after, at))
+        Ok((Text(name), started.since.0, after.map(Text), at.map(Text)))
     }))
 }
 
-fn parse(config: &str, properties: JsonB, partitions: Option<&str>) -> Result<LoadConfig> {
+fn parse(config: &str, properties: Json, partitions: Option<&str>) -> Result<LoadConfig> {
     let mut config = submit::parse(config, &template_values(properties)?)?;
     if let Some(text) = partitions {
         let chosen = Partitions::parse(text).ok_or_else(|| {
@@ -216,14 +213,14 @@ impl Identity<'_> {
 fn run(
     config: &str,
     quit_at_eof: bool,
-    properties: JsonB,
+    properties: Json,
     reset: Option<&str>,
     name: Option<&str>,
     partitions: Option<&str>,
 ) -> Result<Vec<(Loaded, Status)>> {
     let tx = Tx::current();
     // Here too, so that the user sees the remarks: those of the other process are dropped.
-    parse(config, JsonB(properties.0.clone()), partitions)?;
+    parse(config, properties.clone(), partitions)?;
     // Here, because a time is read by the settings of this session.
     let reset = reset.map(control::reset_of).transpose()?;
     let params = [

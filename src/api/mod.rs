@@ -23,10 +23,10 @@ use crate::catalog::{self, jobs::Job};
 use crate::error::{Error, Result, SqlState};
 use crate::model::config::{self, LoadConfig};
 use crate::pg::acl::{self, AsUser, Predefined};
+use crate::pg::call::Json;
 use crate::pg::caught;
 use crate::pg::subtx::trial;
 use crate::pg::tx::Tx;
-use pgrx::JsonB;
 
 /// Turns an `Err` into an ERROR: the last step of every SQL function.
 fn answer<T>(function: impl FnOnce() -> Result<T>) -> T {
@@ -52,7 +52,7 @@ enum Named {
 
 /// A job by its name, which the user may control, or a load configuration by its text, whose
 /// templates `properties` fill.
-fn job_or_config(tx: &Tx, text: &str, properties: JsonB) -> Result<Named> {
+fn job_or_config(tx: &Tx, text: &str, properties: Json) -> Result<Named> {
     if let Some(job) = catalog::jobs::find(tx, text)? {
         check_owner(&job)?;
         return Ok(Named::Job(Box::new(job)));
@@ -73,7 +73,7 @@ fn trial_as_owner<T>(tx: &Tx, job: &Job, f: impl FnOnce() -> Result<T>) -> Resul
     job.check_owner_exists()?;
     trial(tx, || {
         let _owner = AsUser::restricted(job.owner);
-        job.set_search_path_in_session(tx);
+        job.set_search_path_in_session(tx)?;
         f()
     })
 }

@@ -159,7 +159,7 @@ pub struct PlainJob<'a> {
     pub target: Oid,
     pub mapping: Option<serde_json::Value>,
     pub mode: &'a str,
-    pub match_columns: Option<Vec<String>>,
+    pub has_match_columns: bool,
     pub filter: Option<&'a str>,
     pub max_row: Option<i64>,
     /// Milliseconds.
@@ -176,7 +176,7 @@ impl Default for PlainJob<'_> {
             target: Oid::INVALID,
             mapping: None,
             mode: "insert",
-            match_columns: None,
+            has_match_columns: false,
             filter: None,
             max_row: None,
             minimal_interval: None,
@@ -191,7 +191,7 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<Job> {
     check_name(name)?;
     let invalid = |message: &str| Error::new(SqlState::INVALID_PARAMETER, message);
     let not_built = !plain.mode.eq_ignore_ascii_case("insert");
-    if not_built || plain.match_columns.is_some() {
+    if not_built || plain.has_match_columns {
         return Err(Error::new(
             SqlState::FEATURE_NOT_SUPPORTED,
             format!("mode \"{}\" is not supported yet", plain.mode),

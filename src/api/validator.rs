@@ -2,13 +2,14 @@
 
 use super::answer;
 use crate::fdw::options::{Place, Privileges, validate};
+use crate::pg::call::Text;
 use crate::pg::{caught, fdw};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 /// Checks the options of a server, user mapping, foreign table or column of the wrapper `gpss`.
 #[pg_extern(schema = "gpss", name = "fdw_validator")]
-fn fdw_validator(options: Vec<Option<String>>, catalog: pg_sys::Oid) {
+fn fdw_validator(options: Vec<Option<Text>>, catalog: pg_sys::Oid) {
     let place = match catalog {
         pg_sys::ForeignServerRelationId => Place::Server,
         pg_sys::UserMappingRelationId => Place::UserMapping,

@@ -7,7 +7,6 @@ use crate::pg::acl;
 use crate::pg::spi::{Arg, Row};
 use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
-use std::ffi::CString;
 
 /// Before the name of an owner that has been dropped: no role can have such a name, so that none of the
 /// old name inherits the job, be it through a dump.
@@ -28,13 +27,13 @@ pub struct Job {
 impl Job {
     /// Names in the job's SQL are looked up, in this transaction, as they were in the session that
     /// submitted it.
-    pub fn set_search_path(&self, tx: &Tx) {
-        set_path(tx, &self.spec.search_path);
+    pub fn set_search_path(&self, tx: &Tx) -> Result<()> {
+        set_path(tx, &self.spec.search_path)
     }
 
     /// The same in a user's session, whose temporary tables are none of the job's: PostgreSQL would look
     /// there first.
-    pub fn set_search_path_in_session(&self, tx: &Tx) {
+    pub fn set_search_path_in_session(&self, tx: &Tx) -> Result<()> {
         match self.spec.search_path.as_str() {
             "" => set_path(tx, "pg_temp"),
             path => set_path(tx, &format!("{path}, pg_temp")),
@@ -95,10 +94,11 @@ impl Job {
     }
 }
 
-fn set_path(tx: &Tx, path: &str) {
-    tx.set_local(c"search_path", &CString::new(path).unwrap_or_default());
+fn set_path(tx: &Tx, path: &str) -> Result<()> {
+    tx.set_local_text(c"search_path", path)?;
     // The check of the expressions' quotes (model::fragment) takes this for granted.
     tx.set_local(c"standard_conforming_strings", c"on");
+    Ok(())
 }
 
 const COLUMNS: &str = "id, name, gpss.owner_oid(owner), spec::text, owner::text";

@@ -206,10 +206,16 @@ fn is_word(c: char) -> bool {
     is_word_start(c) || c.is_ascii_digit() || c == '$'
 }
 
-/// Length of a text in quotes. A doubled quote reads as one quoted text after the other, which
-/// ends at the same place.
+/// Length of a text in quotes, in which a doubled quote is one.
 fn quoted(text: &str, quote: char) -> Option<usize> {
-    text.get(1..)?.find(quote).map(|end| end + 2)
+    let mut at = 1;
+    loop {
+        at += text.get(at..)?.find(quote)? + 1;
+        match text.get(at..)?.strip_prefix(quote) {
+            Some(_) => at += 1,
+            None => return Some(at),
+        }
+    }
 }
 
 /// Length of what follows the E of `E'…'`: a backslash protects the next character, and a string
@@ -394,6 +400,8 @@ mod tests {
             ("(j->>'k')::text as k", "(j->>'k')::text"),
             ("(j->>'k') AS \"K k\" -- it", "(j->>'k')"),
             ("f(a) As größe", "f(a)"),
+            ("f(a) AS \"x\"\"y\"", "f(a)"),
+            ("'it''s' as \"\"\"\"", "'it''s'"),
             ("cast(a as int)", "cast(a as int)"),
             ("(select 1 as x)", "(select 1 as x)"),
             ("as k", "as k"),

@@ -182,7 +182,7 @@ impl OwnersCode {
     /// That of a table's owner, with the table's schema.
     pub fn of(owner: Oid, schema: &str) -> OwnersCode {
         let path = format!("pg_catalog, {}, pg_temp", quote_ident(schema));
-        OwnersCode { owner, path: CString::new(path).unwrap_or_default() }
+        OwnersCode { owner, path: datum::c_string(&path).unwrap_or_default() }
     }
 
     /// Is the owner acting?

@@ -4,7 +4,7 @@
 //! an array's element, calls any function. In the columns of a foreign table it is the owner's.
 
 use std::borrow::Cow;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use pgrx::pg_sys::{self, Datum};
 use pgrx::varlena::set_varsize_4b;
@@ -141,6 +141,23 @@ pub(super) fn to_server(text: &str) -> Result<Cow<'_, [u8]>> {
         CStr::from_ptr(target).to_bytes().to_vec()
     };
     Ok(Cow::Owned(converted))
+}
+
+/// As `to_server`, for C.
+pub fn c_string(text: &str) -> Result<CString> {
+    // It holds no NUL.
+    Ok(CString::new(to_server(text)?).unwrap_or_default())
+}
+
+/// Text of the database's encoding as Rust's.
+///
+/// Errors: 22021 for bytes that are no text (SQL_ASCII). Raises: as `to_server`.
+pub(super) fn utf8(bytes: &[u8]) -> Result<String> {
+    if server_is_utf8() || bytes.is_ascii() {
+        return valid_utf8(bytes).map(str::to_owned);
+    }
+    let text = CString::new(bytes).map_err(|_| invalid_utf8(&[0]))?;
+    Ok(from_server(&text))
 }
 
 /// Text of the database's encoding as Rust's; bytes that are no text (SQL_ASCII) are replaced.

@@ -9,6 +9,7 @@ pub mod activity;
 pub mod agent;
 pub mod backtrace;
 pub mod bgworker;
+pub mod call;
 pub mod caught;
 mod compat;
 pub mod databases;

@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 
 use crate::error::{Error, Result, SqlState};
 use crate::pg::caught::{caught, raise};
-use crate::pg::{mcx, signals, statistics};
+use crate::pg::{datum, mcx, signals, statistics};
 
 /// Proof that a transaction is open. Only this module makes one.
 pub struct Tx {
@@ -46,6 +46,14 @@ impl Tx {
                 false,
             );
         }
+    }
+
+    /// The same for a value of any text.
+    ///
+    /// Errors: 22021 for a NUL, 22P05 for a character that the database lacks. Raises: as `set_local`.
+    pub fn set_local_text(&self, name: &CStr, value: &str) -> Result<()> {
+        self.set_local(name, &datum::c_string(value)?);
+        Ok(())
     }
 
     /// The commit waits for this server's disk, whatever `synchronous_commit` says then.

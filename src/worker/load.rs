@@ -35,7 +35,7 @@ pub struct Loading {
 impl Loading {
     /// Errors: as `Statement::prepare`.
     pub fn prepare(tx: &Tx, job: &Job, run_id: i64) -> Result<(Loading, Table)> {
-        job.set_search_path(tx);
+        job.set_search_path(tx)?;
         let (statement, table) = Statement::prepare(tx, job)?;
         let batches = batches::Recorder::prepare(tx, job.id, run_id)?;
         let errors = errors::Recorder::prepare(tx)?;
@@ -90,7 +90,7 @@ fn transact(
         // The process has it as well, unless code of the user has released that. By this one who stops
         // the job waits for the batch, and a batch that comes later finds its run over.
         lock::lock(tx, locks::job(job.id), Mode::Share);
-        job.set_search_path(tx);
+        job.set_search_path(tx)?;
         job.check_owner_exists()?;
         let targets = match collected.batch.is_empty() {
             true => Targets::default(),

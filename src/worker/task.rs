@@ -9,8 +9,8 @@ use crate::pg::caught::caught;
 use crate::pg::lock::{self, Mode};
 use crate::pg::spi;
 use crate::pg::tx::{Tx, tx};
-use crate::pg::{bgworker, signals};
-use std::ffi::{CStr, CString};
+use crate::pg::{bgworker, datum, signals};
+use std::ffi::CStr;
 
 /// How long TEARDOWN_SQL waits for a lock when `stop_job` waits for it: the caller may hold that
 /// lock, and waits in a way that the deadlock detector does not see.
@@ -23,7 +23,7 @@ const LOCK_TIMEOUT: &CStr = c"10s";
 /// The statement's, of class Config unless the surroundings are at fault.
 pub fn prepare(job: &mut Job) -> Result<()> {
     let Some(sql) = &job.spec.task.prepare else { return Ok(()) };
-    let path = CString::new(job.spec.search_path.as_str()).unwrap_or_default();
+    let path = datum::c_string(&job.spec.search_path)?;
     tx(|tx| {
         lock::lock(tx, locks::job(job.id), Mode::Share);
         // For the session, as SET does it; undone when the transaction fails.
@@ -47,7 +47,7 @@ pub fn teardown(job: &Job, run_id: i64) -> Result<()> {
         if !runs::is_current(tx, job.id, run_id)? {
             return Ok(());
         }
-        job.set_search_path(tx);
+        job.set_search_path(tx)?;
         if signals::stop_requested() {
             tx.set_local(c"lock_timeout", LOCK_TIMEOUT);
         }

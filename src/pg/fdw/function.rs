@@ -4,6 +4,7 @@
 use super::scan::{Columns, RowWriter};
 use super::table::{Column, is_array};
 use crate::error::{Error, Result, SqlState};
+use crate::pg::call::Json;
 use crate::pg::{compat, mcx, slot};
 use pgrx::pg_sys;
 
@@ -43,7 +44,7 @@ pub fn call<F: RecordFunction>(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sy
             .hint("Write SELECT … FROM gpss.gpfmt_gpss(payload, options) AS t(column type, …)."));
         }
         let payload = pgrx::fcinfo::pg_getarg::<&[u8]>(fcinfo, 0).unwrap_or_default();
-        let options = pgrx::fcinfo::pg_getarg::<pgrx::JsonB>(fcinfo, 1);
+        let options = pgrx::fcinfo::pg_getarg::<Json>(fcinfo, 1);
         let options = options.map_or(serde_json::Value::Null, |options| options.0);
 
         let query_context = (*(*result).econtext).ecxt_per_query_memory;

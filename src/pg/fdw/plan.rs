@@ -6,6 +6,7 @@
 
 use super::{ForeignSource, RangeOp, Table};
 use crate::model::statement::quote_literal;
+use crate::pg::call::Text;
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 use serde::{Deserialize, Serialize};
@@ -511,10 +512,11 @@ unsafe fn json_call(function: u32, arg: *mut pg_sys::Node) -> Option<JsonCall> {
             return None;
         }
         let datum = (*value).constvalue;
-        let key = || String::from_datum(datum, false);
+        let key = || Text::from_datum(datum, false).map(|key| key.0);
         let path = || {
-            let items = Vec::<Option<String>>::from_datum(datum, false)?;
-            let items: Option<Vec<String>> = items.into_iter().collect();
+            let items = Vec::<Option<Text>>::from_datum(datum, false)?;
+            let items: Option<Vec<String>> =
+                items.into_iter().map(|item| item.map(|text| text.0)).collect();
             items.filter(|p| !p.is_empty())
         };
         match function {

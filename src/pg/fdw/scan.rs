@@ -7,12 +7,13 @@ use super::{ForeignSource, RangeOp};
 use crate::error::{Class, Error, Result};
 use crate::model::rows::{Rows, Span};
 use crate::pg::acl::OwnersCode;
+use crate::pg::call::Text;
 use crate::pg::datum::{ColumnType, Inputs};
 use crate::pg::spi::StatementId;
 use crate::pg::{caught, compat, datum, mcx, slot};
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::sync::Arc;
 
 /// One column of the rows that the scan delivers.
@@ -304,8 +305,8 @@ pub(super) unsafe extern "C-unwind" fn explain_foreign_scan<S: ForeignSource>(
     unsafe {
         let state = &*(*node).fdw_state.cast::<State<S>>();
         for (label, text) in state.source.iter().flat_map(ForeignSource::explain) {
-            let label = CString::new(label).unwrap_or_default();
-            let text = CString::new(text.replace('\0', "")).unwrap_or_default();
+            let [label, text] = [label.to_owned(), text.replace('\0', "")]
+                .map(|text| datum::c_string(&text).unwrap_or_default());
             pg_sys::ExplainPropertyText(label.as_ptr(), text.as_ptr(), es);
         }
     }
@@ -567,8 +568,8 @@ impl<'a> RowWriter<'a> {
     ) -> Result<Option<Vec<u8>>> {
         let datum = self.make(index, |row| row.json_calls(document, calls))?;
         // SAFETY: the functions return text or json, which have the same representation.
-        let bytes = datum.and_then(|datum| unsafe { <&[u8]>::from_datum(datum, false) });
-        Ok(bytes.map(<[u8]>::to_vec))
+        let text = datum.and_then(|datum| unsafe { Text::from_datum(datum, false) });
+        Ok(text.map(|text| text.0.into_bytes()))
     }
 
     fn json_calls(&self, document: Span, calls: &[JsonCall]) -> Result<Option<pg_sys::Datum>> {
@@ -579,14 +580,16 @@ impl<'a> RowWriter<'a> {
 
 /// One call of jsonfuncs.c over a json datum; None for SQL NULL.
 fn apply(json: pg_sys::Datum, call: &JsonCall) -> Option<pg_sys::Datum> {
+    let text = |key: &String| Text(key.clone());
+    let texts = |path: &[String]| path.iter().map(text).collect::<Vec<Text>>();
     // SAFETY: the functions are built in and strict, the arguments have the types they declare.
     unsafe {
         let (function, arg): (unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, _) = match call
         {
-            JsonCall::Field(key) => (pg_sys::json_object_field, key.as_str().into_datum()),
-            JsonCall::FieldText(key) => (pg_sys::json_object_field_text, key.as_str().into_datum()),
-            JsonCall::Path(path) => (pg_sys::json_extract_path, path.clone().into_datum()),
-            JsonCall::PathText(path) => (pg_sys::json_extract_path_text, path.clone().into_datum()),
+            JsonCall::Field(key) => (pg_sys::json_object_field, text(key).into_datum()),
+            JsonCall::FieldText(key) => (pg_sys::json_object_field_text, text(key).into_datum()),
+            JsonCall::Path(path) => (pg_sys::json_extract_path, texts(path).into_datum()),
+            JsonCall::PathText(path) => (pg_sys::json_extract_path_text, texts(path).into_datum()),
         };
         pgrx::direct_function_call_as_datum(function, &[Some(json), arg])
     }

@@ -2,10 +2,11 @@
 
 use crate::error::{Error, SqlState};
 use crate::model::statement::TargetColumn;
+use crate::pg::call::Text;
 use crate::pg::caught::raise;
-use crate::pg::compat;
+use crate::pg::{compat, datum};
 use pgrx::{PgList, PgRelation, pg_sys};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 /// Options as name and value, in catalog order.
 pub type Options = Vec<(String, String)>;
@@ -118,7 +119,7 @@ fn find<'a>(options: &'a Options, name: &str) -> Option<&'a str> {
 }
 
 /// The `text[]` of a validator call (each `name=value`) as options.
-pub fn options_from_array(array: Vec<Option<String>>) -> Result<Options, Error> {
+pub fn options_from_array(array: Vec<Option<Text>>) -> Result<Options, Error> {
     array
         .into_iter()
         .flatten()
@@ -129,7 +130,12 @@ pub fn options_from_array(array: Vec<Option<String>>) -> Result<Options, Error> 
         .collect()
 }
 
-/// Copies a C string; empty for NULL.
+fn name_of(attribute: &pg_sys::FormData_pg_attribute) -> String {
+    // SAFETY: name.h: a NameData is NUL-terminated.
+    unsafe { text(attribute.attname.data.as_ptr()) }
+}
+
+/// Copies a C string of the database's encoding; empty for NULL.
 ///
 /// # Safety
 /// `p` is NULL or a NUL-terminated string.
@@ -138,7 +144,7 @@ unsafe fn text(p: *const std::ffi::c_char) -> String {
         return String::new();
     }
     // SAFETY: by contract.
-    unsafe { CStr::from_ptr(p) }.to_string_lossy().into_owned()
+    datum::from_server(unsafe { CStr::from_ptr(p) })
 }
 
 /// # Safety
@@ -165,7 +171,7 @@ unsafe fn columns(relid: pg_sys::Oid) -> (pg_sys::Oid, Vec<Column>) {
         .filter(|attribute| !attribute.is_dropped())
         .map(|attribute| Column {
             attnum: attribute.num(),
-            name: attribute.name().to_owned(),
+            name: name_of(attribute),
             type_oid: attribute.type_oid().value(),
             typmod: attribute.type_mod(),
             // SAFETY: a syscache lookup of the column's type.
@@ -189,7 +195,7 @@ pub fn relation_columns(relid: pg_sys::Oid) -> Vec<TargetColumn> {
         .iter()
         .filter(|attribute| !attribute.is_dropped())
         .map(|attribute| TargetColumn {
-            name: attribute.name().to_owned(),
+            name: name_of(attribute),
             type_name: type_name(attribute.type_oid().value(), attribute.type_mod()),
             generated: attribute.attgenerated != 0,
             default: attribute.atthasdef || attribute.attidentity != 0,
@@ -208,7 +214,7 @@ pub fn type_name(oid: pg_sys::Oid, typmod: i32) -> String {
 ///
 /// Raises: a name that is not well formed, and what the type says of its modifier.
 pub fn type_by_name(name: &str) -> Option<String> {
-    let name = CString::new(name).ok()?;
+    let name = datum::c_string(name).ok()?;
     // SAFETY: called by SQL functions, hence in a transaction.
     let found = unsafe { compat::parse_type(&name) }?;
     Some(type_name(found.oid, found.typmod))

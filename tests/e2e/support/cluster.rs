@@ -197,8 +197,7 @@ impl Database {
 
     /// How many lines of the server's log have this text.
     pub fn log_lines(&self, text: &str) -> usize {
-        let log = "SELECT pg_read_file(current_setting('data_directory') || '/../log')";
-        self.sql(log).lines().filter(|line| line.contains(text)).count()
+        self.cluster.log().lines().filter(|line| line.contains(text)).count()
     }
 
     /// pg_dump of this database, restored into a new one.
