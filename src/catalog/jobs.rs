@@ -186,9 +186,12 @@ pub fn update_spec(tx: &Tx, id: i64, spec: &JobSpec) -> Result<()> {
     Ok(())
 }
 
-/// The owner of a job that is about to run is the role that has the name now, and no later one.
+/// The owner of a job that is about to run is the role that has the name now, and no later one. The row is
+/// written only when that changes it.
 pub fn settle_owner(tx: &Tx, id: i64) -> Result<()> {
-    let sql = "UPDATE gpss.job SET owner = owner::text::gpss.job_owner WHERE id = $1";
+    // The type has no operators but those that compare how rows are stored.
+    let sql = "UPDATE gpss.job SET owner = owner::text::gpss.job_owner
+        WHERE id = $1 AND ROW(owner)::record *<> ROW(owner::text::gpss.job_owner)::record";
     run(tx, sql, &[Arg::from(id)])?;
     Ok(())
 }

@@ -41,7 +41,8 @@ fn select_latest<T>(
     spi::select_latest(tx, sql, args, row)
 }
 
-/// Runs a writing statement and maps what it RETURNS.
+/// Runs a statement that writes or locks, on what others have committed until now in REPEATABLE READ too,
+/// and maps what it returns.
 ///
 /// Raises: what the statement raises.
 fn exec<T>(
@@ -51,15 +52,15 @@ fn exec<T>(
     row: impl FnMut(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
     let _owner = AsUser::extension_owner();
-    spi::exec_returning(tx, sql, args, row)
+    spi::exec_returning_latest(tx, sql, args, row)
 }
 
-/// Runs a writing statement; the number of rows it touched.
+/// Runs such a statement; the number of rows it touched.
 ///
 /// Raises: what the statement raises.
 fn run(tx: &Tx, sql: &str, args: &[Arg<'_>]) -> Result<u64> {
     let _owner = AsUser::extension_owner();
-    spi::exec(tx, sql, args)
+    spi::exec_latest(tx, sql, args)
 }
 
 /// The one row that a statement is known to return.

@@ -35,9 +35,10 @@ fn to_json(reset: &Reset) -> Result<String> {
     serde_json::to_string(reset).map_err(|e| Error::new(SqlState::INTERNAL, e.to_string()))
 }
 
+/// A job's run as others have committed it until now.
 pub fn find(tx: &Tx, job_id: i64) -> Result<Option<Run>> {
     let sql = "SELECT id, quit_at_eof, reset::text FROM gpss.run WHERE job_id = $1";
-    let mut rows = select(tx, sql, &[Arg::from(job_id)], |row| {
+    let mut rows = select_latest(tx, sql, &[Arg::from(job_id)], |row| {
         let reset: Option<String> = row.get(3)?;
         let reset = reset.map(|text| serde_json::from_str(&text)).transpose();
         let reset = reset.map_err(|e| Error::new(SqlState::INTERNAL, e.to_string()))?;
@@ -87,7 +88,7 @@ pub fn of_an_earlier_server(tx: &Tx, job_id: i64) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM gpss.run WHERE job_id = $1
                AND server_start <> pg_catalog.pg_postmaster_start_time()
                AND NOT pg_catalog.pg_is_in_recovery())";
-    one(select(tx, sql, &[Arg::from(job_id)], |row| row.get(1))?)
+    one(select_latest(tx, sql, &[Arg::from(job_id)], |row| row.get(1))?)
 }
 
 /// Was the job's run asked for since this transaction began?
@@ -118,7 +119,7 @@ pub fn delete_any(tx: &Tx, job_id: i64) -> Result<bool> {
 pub fn status(tx: &Tx, job_id: i64) -> Result<Option<Status>> {
     let sql = "SELECT status FROM gpss.status WHERE job_id = $1";
     let row = |row: &Row<'_>| Status::parse(&row.get::<String>(1)?);
-    Ok(select(tx, sql, &[Arg::from(job_id)], row)?.pop())
+    Ok(select_latest(tx, sql, &[Arg::from(job_id)], row)?.pop())
 }
 
 /// Sets the status; `since` only moves when the status itself changes.
@@ -168,6 +169,20 @@ pub fn register_worker(tx: &Tx, job_id: i64, slot: i32, run_id: i64, pid: i32) -
         RETURNING positioned";
     let args = [Arg::from(job_id), Arg::from(slot), Arg::from(run_id), Arg::from(pid)];
     one(exec(tx, sql, &args, |row| row.get(1))?)
+}
+
+/// The worker of a slot leaves because it was told to.
+pub fn worker_leaves(tx: &Tx, job_id: i64, slot: i32) -> Result<()> {
+    let sql = "UPDATE gpss.worker SET pid = NULL WHERE job_id = $1 AND slot = $2";
+    run(tx, sql, &[Arg::from(job_id), Arg::from(slot)])?;
+    Ok(())
+}
+
+/// Has the last worker of a slot left so?
+pub fn worker_has_left(tx: &Tx, job_id: i64, slot: i32) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM gpss.worker
+               WHERE job_id = $1 AND slot = $2 AND pid IS NULL)";
+    one(select(tx, sql, &[Arg::from(job_id), Arg::from(slot)], |row| row.get(1))?)
 }
 
 pub fn mark_positioned(tx: &Tx, job_id: i64, slot: i32) -> Result<()> {

@@ -51,18 +51,30 @@ pub fn select_latest<R>(
     map: impl FnMut(&Row<'_>) -> Result<R>,
 ) -> Result<Vec<R>> {
     connected(tx, || {
-        let types: Vec<Type> = args.iter().map(Arg::sql_type).collect();
-        let plan = prepare(sql, &types)?;
-        let mut bound = Bound::new(args)?;
-        // SAFETY: spi.c: connected; arrays as long as the plan's parameters; SPI copies the
-        // snapshot before it runs, and read_only (the first bool) makes it use that one.
-        let code = unsafe {
-            let latest = pg_sys::GetLatestSnapshot();
-            let (values, nulls) = bound.as_ptrs();
-            let none = std::ptr::null_mut();
-            pg_sys::SPI_execute_snapshot(plan, values, nulls, latest, none, true, false, 0)
-        };
-        expect_query(code, sql)?;
+        expect_query(execute_latest(sql, args, true)?, sql)?;
+        row::collect(map)
+    })
+}
+
+/// As `exec`, and acts on what others have committed until now in REPEATABLE READ too.
+///
+/// Errors and raises: as `exec`.
+pub fn exec_latest(tx: &Tx, sql: &str, args: &[Arg<'_>]) -> Result<u64> {
+    connected(tx, || {
+        expect_success(execute_latest(sql, args, false)?, sql)?;
+        Ok(processed())
+    })
+}
+
+/// The same for a statement that returns rows.
+pub fn exec_returning_latest<R>(
+    tx: &Tx,
+    sql: &str,
+    args: &[Arg<'_>],
+    map: impl FnMut(&Row<'_>) -> Result<R>,
+) -> Result<Vec<R>> {
+    connected(tx, || {
+        expect_success(execute_latest(sql, args, false)?, sql)?;
         row::collect(map)
     })
 }
@@ -222,6 +234,20 @@ fn connected<R>(_tx: &Tx, body: impl FnOnce() -> Result<R>) -> Result<R> {
     // SAFETY: spi.c: closes what was opened above; `body`'s own connections are closed.
     expect_success(unsafe { pg_sys::SPI_finish() }, "SPI_finish")?;
     outcome
+}
+
+fn execute_latest(sql: &str, args: &[Arg<'_>], read_only: bool) -> Result<c_int> {
+    let types: Vec<Type> = args.iter().map(Arg::sql_type).collect();
+    let plan = prepare(sql, &types)?;
+    let mut bound = Bound::new(args)?;
+    // SAFETY: spi.c: connected; arrays as long as the plan's parameters; SPI copies the snapshot before it
+    // runs, with the effects of this transaction so far unless read_only.
+    Ok(unsafe {
+        let latest = pg_sys::GetLatestSnapshot();
+        let (values, nulls) = bound.as_ptrs();
+        let none = std::ptr::null_mut();
+        pg_sys::SPI_execute_snapshot(plan, values, nulls, latest, none, read_only, false, 0)
+    })
 }
 
 fn execute_text(sql: &str, args: &[Arg<'_>]) -> Result<c_int> {

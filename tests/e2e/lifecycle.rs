@@ -34,6 +34,44 @@ fn a_job_can_be_stopped_and_the_extension_dropped_in_one_transaction() {
 }
 
 #[test]
+fn a_stop_that_is_rolled_back_lets_the_job_go_on_without_a_word_of_a_failure() {
+    let scene = Scene::new(1);
+    scene.submit(100);
+    scene.start();
+    scene.topic.send_numbers(0..10);
+    scene.expect_exactly(0..10);
+    let failures = scene.db.log_lines("ended unexpectedly");
+    scene.db.sql("BEGIN; SELECT gpss.stop_job('numbers'); ROLLBACK");
+    let mut said = vec![];
+    eventually("another worker", 30, || {
+        said.push(scene.db.sql("SELECT status, errmsg FROM gpss.jobs"));
+        !scene.workers().is_empty()
+    });
+    assert!(said.iter().all(|said| said == "JOB_RUNNING|"), "{said:?}");
+    assert_eq!(scene.db.log_lines("ended unexpectedly"), failures);
+    scene.topic.send_numbers(10..20);
+    scene.expect_exactly(0..20);
+}
+
+#[test]
+fn a_transaction_that_began_before_a_job_was_started_can_stop_it_at_each_level_of_isolation() {
+    let scene = Scene::new(1);
+    scene.submit(100);
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        scene.db.sql(&format!(
+            "BEGIN ISOLATION LEVEL {level};
+             SELECT count(*) FROM gpss.jobs;
+             \\! psql -X -q -d {} -c \"SELECT gpss.start_job('numbers')\" >/dev/null
+             SELECT gpss.stop_job('numbers');
+             COMMIT",
+            scene.db.name
+        ));
+        assert_eq!(scene.status(), "JOB_STOPPED", "{level}");
+        assert!(scene.workers().is_empty());
+    }
+}
+
+#[test]
 fn a_restored_database_has_the_job_stopped_at_its_offset() {
     let scene = Scene::new(1);
     scene.topic.send_numbers(0..500);

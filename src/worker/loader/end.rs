@@ -99,7 +99,7 @@ impl Loader {
     /// shutdown it is only interrupted.
     pub(super) fn stopped(&mut self) -> Result<()> {
         signals::forget_cancel();
-        let job_id = self.args.job_id;
+        let LoaderArgs { job_id, slot, .. } = self.args;
         let ends = tx(|tx| {
             if acl::extension_oid("gpss").is_none() {
                 return Ok(false);
@@ -107,8 +107,12 @@ impl Loader {
             if self.job.is_none() {
                 self.job = jobs::by_id(tx, job_id)?;
             }
+            let by_stop_job = !lock::holders(tx, locks::stopping(job_id))?.is_empty();
+            if by_stop_job {
+                runs::worker_leaves(tx, job_id, slot)?;
+            }
             let has_teardown = self.job.as_ref().is_some_and(|j| j.spec.task.teardown.is_some());
-            Ok(has_teardown && !lock::holders(tx, locks::stopping(job_id))?.is_empty())
+            Ok(has_teardown && by_stop_job)
         })?;
         if ends && let Some(failed) = self.teardown() {
             signals::forget_cancel();
