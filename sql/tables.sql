@@ -40,6 +40,7 @@ CREATE TABLE gpss.offsets (
     last_message_at timestamptz,
     rows_loaded bigint NOT NULL DEFAULT 0,
     rows_rejected bigint NOT NULL DEFAULT 0,
+    messages bigint NOT NULL DEFAULT 0,
     cluster_id text,
     topic_id text,
     started_at timestamptz NOT NULL DEFAULT now(),
@@ -139,8 +140,8 @@ CREATE TABLE gpss.worker (
     PRIMARY KEY (job_id, slot)
 );
 
--- The unlogged tables that a job has loaded into, and a mark for each, which a crash removes with the
--- tables' rows.
+-- The unlogged tables that a job has loaded into, and 0 for the job itself, and a mark for each, which a crash
+-- removes with the tables' rows.
 CREATE TABLE gpss.unlogged_target (
     job_id bigint NOT NULL,
     relation oid NOT NULL,

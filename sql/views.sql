@@ -77,6 +77,10 @@ SELECT j.id,
        CASE WHEN r.forgotten THEN 'the server was restarted, and gpss is not in shared_preload_libraries'
             -- It may quote messages, which the view errors shows to the owner's side only.
             WHEN s.errmsg IS NOT NULL AND NOT pg_has_role(gpss.owner_oid(j.owner), 'MEMBER') THEN '<insufficient privilege>'
+            WHEN s.errmsg IS NULL AND s.status = 'JOB_RUNNING' AND p.rows_rejected > 0 AND p.rows_rejected = p.messages
+            THEN CASE p.messages WHEN 1 THEN 'the only message that the job has read so far was rejected'
+                      ELSE format('all %s messages that the job has read so far were rejected', p.messages)
+                 END || ' HINT: gpss.errors says why.'
             ELSE coalesce(s.errmsg, o.missing)
        END AS errmsg,
        coalesce(s.since, j.created_at) AS since,
@@ -118,6 +122,7 @@ LEFT JOIN LATERAL (
     SELECT count(*) AS partitions,
            sum(o.rows_loaded)::bigint AS rows_loaded,
            sum(o.rows_rejected)::bigint AS rows_rejected,
+           sum(o.messages)::bigint AS messages,
            sum(greatest(o.high_watermark - o.next_offset, 0))::bigint AS lag_messages,
            max(CASE WHEN o.high_watermark > o.next_offset
                     THEN greatest(extract(epoch FROM clock_timestamp() - coalesce(o.last_message_at, o.started_at)), 0)

@@ -45,6 +45,7 @@ const RECORD: &str = "WITH share AS (
                                    o.last_message_at),
         rows_loaded = o.rows_loaded + s.inserted,
         rows_rejected = o.rows_rejected + s.rejected,
+        messages = o.messages + s.messages,
         updated_at = pg_catalog.clock_timestamp()
     FROM share AS s
     WHERE o.job_id = $1 AND o.partition = s.partition AND o.next_offset = s.begin_offset
@@ -160,9 +161,9 @@ pub fn rejected(tx: &Tx, job_id: i64, run_id: i64) -> Result<i64> {
 
 /// How many messages a job has rejected, if it has rejected every message that it has ever read.
 pub fn only_rejected(tx: &Tx, job_id: i64) -> Result<Option<i64>> {
+    // Not gpss.batch, which is purged.
     let sql = "SELECT coalesce(sum(rows_rejected), 0)::int8 FROM gpss.offsets WHERE job_id = $1
-        HAVING coalesce(sum(rows_loaded), 0) = 0
-           AND NOT EXISTS (SELECT FROM gpss.batch WHERE job_id = $1 AND messages > rejected)";
+        HAVING coalesce(sum(rows_rejected), 0) = coalesce(sum(messages), 0)";
     Ok(select(tx, sql, &[Arg::from(job_id)], |row| row.get(1))?.pop())
 }
 

@@ -11,9 +11,18 @@ use crate::pg::spi::Arg;
 use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
 
-/// Marks the unlogged tables that a job loads into; there are no others.
+/// Stands in the place of a table for the job itself: whether there has been a crash since its last batch
+/// matters for tables that were made unlogged after that.
+const JOB: i64 = 0;
+
+fn numbers(tables: &[Oid]) -> Vec<i64> {
+    tables.iter().map(|table| i64::from(table.to_u32())).collect()
+}
+
+/// Marks the unlogged tables that a job loads into, and the job; there are no others.
 pub fn mark(tx: &Tx, job_id: i64, tables: &[Oid]) -> Result<()> {
-    let tables: Vec<i64> = tables.iter().map(|table| i64::from(table.to_u32())).collect();
+    let mut tables = numbers(tables);
+    tables.push(JOB);
     let args = [Arg::from(job_id), Arg::from(tables.as_slice())];
     for catalog in ["unlogged_target", "unlogged_mark"] {
         let sql = format!(
@@ -41,16 +50,28 @@ pub fn forget_emptied(tx: &Tx, job_id: i64) -> Result<()> {
 }
 
 /// The names of the jobs' targets that a crash has emptied since they loaded into them. One that has
-/// become an ordinary table since is one of them if it is empty: else it was that before.
-pub fn emptied(tx: &Tx, job_ids: &[i64]) -> Result<Vec<String>> {
-    let sql = "SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname)
-        FROM gpss.unlogged_target t
-        JOIN pg_catalog.pg_class c ON c.oid = t.relation
+/// become an ordinary table since is one of them if it is empty: else it was that before. So is one of those
+/// that are `unlogged` now and were not when they were last loaded into.
+pub fn emptied(tx: &Tx, job_ids: &[i64], unlogged: &[Oid]) -> Result<Vec<String>> {
+    let sql = "WITH unmarked AS (
+            SELECT t.job_id, t.relation::int8 FROM gpss.unlogged_target t
+            WHERE t.job_id = ANY ($1)
+              AND NOT EXISTS (SELECT FROM gpss.unlogged_mark m
+                              WHERE m.job_id = t.job_id AND m.relation = t.relation)
+        ), suspect AS (
+            SELECT u.relation, false AS is_new FROM unmarked u
+            UNION ALL
+            SELECT n.relation, true FROM unmarked u, unnest($2) AS n (relation)
+            WHERE u.relation = 0
+              AND NOT EXISTS (SELECT FROM gpss.unlogged_target t
+                              WHERE t.job_id = u.job_id AND t.relation::int8 = n.relation)
+        )
+        SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname)
+        FROM suspect s
+        JOIN pg_catalog.pg_class c ON c.oid = s.relation::oid
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE t.job_id = ANY ($1)
-          AND (c.relpersistence = 'u' OR pg_catalog.pg_relation_size(c.oid) = 0)
-          AND NOT EXISTS (SELECT FROM gpss.unlogged_mark m
-                          WHERE m.job_id = t.job_id AND m.relation = t.relation)
+        WHERE (c.relpersistence = 'u' AND NOT s.is_new) OR pg_catalog.pg_relation_size(c.oid) = 0
         ORDER BY 1";
-    select(tx, sql, &[Arg::from(job_ids)], |row| row.get(1))
+    let unlogged = numbers(unlogged);
+    select(tx, sql, &[Arg::from(job_ids), Arg::from(unlogged.as_slice())], |row| row.get(1))
 }

@@ -229,7 +229,10 @@ impl Loader {
         let own = self.own(&found.partitions, &source)?;
         let LoaderArgs { slot, slots, .. } = self.args;
         let fallback = source.fallback;
-        let mut wanted = Wanted { job: &job, run: &run, slot, slots, positioned, fallback };
+        let unlogged = tx(|tx| Ok(loading.statement.targets(tx)?.unlogged))?;
+        let unlogged = &unlogged;
+        let mut wanted =
+            Wanted { job: &job, run: &run, slot, slots, positioned, fallback, unlogged };
         let Resolved { positions, ends, waits } =
             position::resolve(&wanted, &consumer, &found, &own)?;
         wanted.positioned = true;

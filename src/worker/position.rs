@@ -16,6 +16,7 @@ use crate::model::reset::{Reset, Start};
 use crate::pg::caught;
 use crate::pg::signals;
 use crate::pg::tx::tx;
+use pgrx::pg_sys::Oid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Wanted<'a> {
     /// The run's reset has been applied to this slot's partitions before.
     pub positioned: bool,
     pub fallback: Option<Fallback>,
+    /// The job's targets that a crash would empty.
+    pub unlogged: &'a [Oid],
 }
 
 /// A reset by partition must name partitions that there are.
@@ -260,7 +263,7 @@ impl Wanted<'_> {
 
     /// Are the rows still there that this job, or those it continues, have loaded into unlogged tables?
     fn check_unlogged(&self, job_ids: &[i64]) -> Result<()> {
-        let emptied = tx(|tx| unlogged_targets::emptied(tx, job_ids))?;
+        let emptied = tx(|tx| unlogged_targets::emptied(tx, job_ids, self.unlogged))?;
         if emptied.is_empty() { Ok(()) } else { Err(emptied_by_a_crash(&self.job.name, &emptied)) }
     }
 

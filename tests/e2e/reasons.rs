@@ -108,6 +108,10 @@ fn a_first_bad_message_does_not_stop_a_job_that_goes_on_and_many_do() {
     scene.topic.send_lines(0, "no JSON\n");
     let rejected = "SELECT rows_rejected FROM gpss.jobs WHERE name = 'load'";
     eventually("the bad message is recorded", 30, || scene.db.number(rejected) == 1);
+    assert_eq!(
+        scene.db.sql("SELECT status, errmsg FROM gpss.jobs"),
+        "JOB_RUNNING|the only message that the job has read so far was rejected HINT: gpss.errors says why."
+    );
     let bad: Vec<Record<'_>> = (0..9).map(|_| value(b"no JSON")).collect();
     super::support::Producer::new(&scene.topic).send(bad);
     let status = "SELECT status FROM gpss.jobs WHERE name = 'load'";
@@ -122,6 +126,22 @@ fn a_first_bad_message_does_not_stop_a_job_that_goes_on_and_many_do() {
     scene.topic.send_lines(0, "{\"id\": 1}\n");
     scene.run("load");
     assert_eq!(scene.db.sql("SELECT rows_loaded, rows_rejected FROM gpss.jobs"), "1|10");
+}
+
+#[test]
+fn a_job_that_has_read_good_messages_is_not_ended_by_bad_ones_when_its_history_is_purged() {
+    let scene = Scene::new(1);
+    scene.source_and_target("id int", "format 'json'");
+    // Good, and yet not loaded.
+    scene.topic.send_lines(0, "{\"id\": 1}\n");
+    scene.db.sql(
+        "SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass, filter => 'id > 1')",
+    );
+    scene.run("load");
+    scene.db.sql("DELETE FROM gpss.batch");
+    scene.topic.send_lines(0, "no JSON\n");
+    scene.run("load");
+    assert_eq!(scene.db.sql("SELECT rows_loaded, rows_rejected FROM gpss.jobs"), "0|1");
 }
 
 #[test]

@@ -170,6 +170,37 @@ fn an_unlogged_target_that_a_crash_has_emptied_ends_the_job_until_it_is_told_whe
 }
 
 #[test]
+fn a_table_that_becomes_unlogged_after_its_last_batch_is_noticed_when_a_crash_has_emptied_it() {
+    let scene = Scene::new(1);
+    scene.submit(100);
+    scene.topic.send_numbers(0..10);
+    scene.load_to_the_end();
+    // An ordinary table that somebody empties, and a crash, are none of that.
+    scene.db.sql("CREATE TABLE kept AS TABLE numbers; TRUNCATE numbers");
+    crash(&scene);
+    scene.start();
+    loads(&scene, 10);
+    scene.stop();
+    // Nor is one that is made unlogged after the crash.
+    crash(&scene);
+    scene.db.sql("INSERT INTO numbers TABLE kept; ALTER TABLE numbers SET UNLOGGED");
+    scene.start();
+    eventually("a worker", 30, || scene.status() == "JOB_RUNNING" && !scene.workers().is_empty());
+    scene.stop();
+    scene.db.sql("ALTER TABLE numbers SET LOGGED");
+    scene.start();
+    loads(&scene, 11);
+    scene.stop();
+
+    scene.db.sql("ALTER TABLE numbers SET UNLOGGED");
+    crash(&scene);
+    scene.start();
+    assert!(ended(&scene).starts_with("unlogged table public.numbers was emptied"));
+    scene.db.sql("SELECT gpss.start_job('numbers', reset => 'earliest')");
+    scene.expect_exactly(0..12);
+}
+
+#[test]
 fn a_crash_is_noticed_whichever_worker_and_job_has_loaded_into_an_unlogged_target() {
     let scene = Scene::new(2);
     scene.db.sql("ALTER TABLE numbers SET UNLOGGED");
