@@ -100,6 +100,17 @@ fn input_of(
     })
 }
 
+/// The composite type that a transformer's first argument has; None for other types and without such a function.
+pub fn row_taken(tx: &Tx, transformer: &Transformer) -> Result<Option<String>> {
+    let sql = "SELECT pg_catalog.format_type(t.oid, NULL)
+        FROM pg_catalog.pg_proc p
+        JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0]
+        WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regproc($1)::pg_catalog.oid
+          AND t.typtype OPERATOR(pg_catalog.=) 'c'";
+    let found = spi::select(tx, sql, &[transformer.function.as_str().into()], |row| row.get(1))?;
+    Ok(found.into_iter().next())
+}
+
 struct Function {
     takes: pgrx::pg_sys::Oid,
     returns: pgrx::pg_sys::Oid,

@@ -334,7 +334,22 @@ fn check_task(tx: &Tx, spec: &JobSpec) -> Result<()> {
 }
 
 /// What PostgreSQL says of our call of the function, with what the function has to be.
-fn error_of_transformer(mut error: Error, transformer: &Transformer) -> Error {
+fn error_of_transformer(
+    tx: &Tx,
+    mut error: Error,
+    output: &Output,
+    transformer: &Transformer,
+) -> Error {
+    let taken = subtx(tx, || columns::row_taken(tx, transformer));
+    if error.sqlstate == SqlState::UNDEFINED_FUNCTION
+        && let Ok(Some(taken)) = taken
+    {
+        error.sqlstate = SqlState::DATATYPE_MISMATCH;
+        error.message = format!(
+            "the transformer takes a row of type {taken}, which is not that of table {}",
+            qualified(&output.target)
+        );
+    }
     let place = format!("In the transformer {}.", transformer.function);
     error.detail = Some(match error.detail {
         Some(detail) => format!("{detail}\n{place}"),
@@ -384,7 +399,7 @@ fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
         return Err(error);
     }
     if let Some(transformer) = &output.transformer {
-        return Err(error_of_transformer(error, transformer));
+        return Err(error_of_transformer(tx, error, output, transformer));
     }
     // PostgreSQL names a place in a statement that the user has never seen, and hints at columns of the target:
     // find the user's own words, and what is wrong with these alone.

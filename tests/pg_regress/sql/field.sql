@@ -117,6 +117,10 @@ SELECT name, spec->'outputs'->0->'transformer'->'input' FROM gpss.job WHERE remo
 ROLLBACK;
 SELECT f, pg_temp.error_of(format('SELECT gpss.submit_job(%L, %L)', 'j', replace(pg_temp.small('FORMAT: csv, COLUMNS: [{NAME: cust_id, TYPE: int}]', 'TABLE: crimes, TRANSFORMER: {TRANSFORM: THIS}'), 'THIS', f)))
 FROM unnest('{of_target,nowhere}'::text[]) AS f;
+CREATE TABLE third (id int);
+CREATE FUNCTION of_third(s third, p json) RETURNS crimes LANGUAGE sql AS 'SELECT NULL::crimes';
+SELECT pg_temp.error_of(format('SELECT gpss.submit_job(%L, %L)', 'j',
+    pg_temp.small('FORMAT: csv, COLUMNS: [{NAME: ID, TYPE: int}]', 'TABLE: crimes, TRANSFORMER: {TRANSFORM: of_third}')));
 
 SELECT count(*) FROM gpss.jobs;
 \set ECHO none
