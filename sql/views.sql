@@ -394,7 +394,7 @@ COMMENT ON FUNCTION gpss.gpfmt_gpss(bytea, jsonb) IS
     'the rows that a payload holds in a format; options are those of a foreign table: {"format": "csv", "delimiter": ";"}';
 COMMENT ON FUNCTION gpss.gpfmt_protobuf(bytea, jsonb) IS
     'the rows that a protobuf message holds; options: schema, schema_path or schema_registry, and message';
-COMMENT ON FUNCTION gpss.dryrun(text, integer, jsonb) IS
+COMMENT ON FUNCTION gpss.dryrun(text, integer, jsonb, text) IS
     'the statements of a job (by name) or a load configuration (as text), and the rows that the next messages would give';
 COMMENT ON FUNCTION gpss.convert(text, jsonb) IS
     'a load configuration of any version as one of version 3';

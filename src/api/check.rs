@@ -1,4 +1,5 @@
-//! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails.
+//! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails. The names of the
+//! parts are in the README.
 
 use super::delivery::{self, Promise};
 use super::{Named, answer, dryrun, from_config, job_or_config, remarks, submit, trial_as_owner};
@@ -12,7 +13,7 @@ use crate::fdw::session::Needs;
 use crate::fdw::source::{self, KafkaSource};
 use crate::kafka::{Consumer, Properties, no_leader};
 use crate::model::config::LoadConfig;
-use crate::model::job::JobSpec;
+use crate::model::job::{JobSpec, TableName};
 use crate::model::partitions::Partitions;
 use crate::model::statement::qualified;
 use crate::pg::call::{Json, Text};
@@ -80,24 +81,20 @@ fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
     match submit::targets_of(tx, config) {
         Err(error) => note(findings, "target", Err(error)),
         Ok(targets) => {
-            for target in &targets {
-                note(findings, "target", Ok(format!("table {} exists", qualified(target))));
-            }
+            note_targets(&targets, findings);
             let tried = trial(tx, || {
                 let job = submit::from_config(tx, "gpss.check", config)?;
                 let table = Table::load(submit::oid(tx, &job.spec.source)?);
                 let mut findings = vec![];
                 check_transformer(tx, &job, &mut findings);
                 add_remarks(tx, &job.spec, &mut findings);
-                let statements = submit::check_statements(tx, &job.spec)?;
-                findings.extend(delivery::promises(tx, &statements)?.into_iter().map(delivered));
-                Ok((formats_of(&table, job.owner), findings))
+                let planned = planned(tx, &job)?;
+                Ok((planned, formats_of(&table, job.owner), findings))
             });
             match tried {
-                Err(error) => note(findings, "mapping and privileges", Err(error)),
-                Ok((formats, more)) => {
-                    let detail = "PostgreSQL plans the statement of a batch".to_owned();
-                    note(findings, "mapping and privileges", Ok(detail));
+                Err(error) => note(findings, MAPPING, Err(error)),
+                Ok((planned, formats, more)) => {
+                    findings.extend(planned);
                     findings.extend(more);
                     check_registries(formats, findings);
                 }
@@ -146,31 +143,47 @@ fn check_registries(formats: Result<Formats>, findings: &mut Vec<Finding>) {
 }
 
 fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
-    let tried = trial_as_owner(tx, job, || {
-        let layout = Layout::of(&Table::load(submit::oid(tx, &job.spec.source)?))?;
-        let function = layout.calls_functions().then_some("a function makes them (format custom)");
-        let obstacle =
-            |sql: &String| Ok(Plan::prepare(tx, sql, &[])?.obstacle_to_bulk(tx)?.or(function));
-        let statements = submit::check_statements(tx, &job.spec)?;
-        let obstacles: Vec<_> = statements.iter().map(obstacle).collect::<Result<_>>()?;
-        Ok((obstacles, delivery::promises(tx, &statements)?))
-    });
-    let (obstacles, promises) = match tried {
-        Ok(found) => found,
-        Err(error) => return note(findings, "target, privileges and mapping", Err(error)),
-    };
-    for (output, obstacle) in job.spec.outputs.iter().zip(obstacles) {
-        let target = qualified(&output.target);
+    let targets: Vec<TableName> = job.spec.outputs.iter().map(|o| o.target.clone()).collect();
+    let exist =
+        subtx(tx, || targets.iter().try_for_each(|target| submit::oid(tx, target).map(drop)));
+    match exist {
+        Ok(()) => note_targets(&targets, findings),
+        Err(error) => return note(findings, "target", Err(error)),
+    }
+    match trial_as_owner(tx, job, || planned(tx, job)) {
+        Ok(planned) => findings.extend(planned),
+        Err(error) => return note(findings, MAPPING, Err(error)),
+    }
+    check_transformer(tx, job, findings);
+    add_remarks(tx, &job.spec, findings);
+}
+
+fn note_targets(targets: &[TableName], findings: &mut Vec<Finding>) {
+    for target in targets {
+        note(findings, "target", Ok(format!("table {} exists", qualified(target))));
+    }
+}
+
+const MAPPING: &str = "mapping and privileges";
+
+/// What there is to say of the job's statements when they can be planned.
+fn planned(tx: &Tx, job: &Job) -> Result<Vec<Finding>> {
+    let layout = Layout::of(&Table::load(submit::oid(tx, &job.spec.source)?))?;
+    let function = layout.calls_functions().then_some("a function makes them (format custom)");
+    let statements = submit::check_statements(tx, &job.spec)?;
+    let mut findings = vec![];
+    for (output, sql) in job.spec.outputs.iter().zip(&statements) {
+        let obstacle = Plan::prepare(tx, sql, &[])?.obstacle_to_bulk(tx)?.or(function);
         let how = match obstacle {
             None => "rows are written in bulk".to_owned(),
             Some(why) => format!("rows go one by one: {why}"),
         };
+        let target = qualified(&output.target);
         let detail = format!("the statement into {target} can be planned; {how}");
-        note(findings, "target, privileges and mapping", Ok(detail));
+        note(&mut findings, MAPPING, Ok(detail));
     }
-    findings.extend(promises.into_iter().map(delivered));
-    check_transformer(tx, job, findings);
-    add_remarks(tx, &job.spec, findings);
+    findings.extend(delivery::promises(tx, &statements)?.into_iter().map(delivered));
+    Ok(findings)
 }
 
 fn delivered(promise: Promise) -> Finding {
@@ -199,7 +212,7 @@ fn check_transformer(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
 
 fn add_remarks(tx: &Tx, spec: &JobSpec, findings: &mut Vec<Finding>) {
     match subtx(tx, || remarks::all(tx, spec)) {
-        Err(error) => note(findings, "remarks", Err(error)),
+        Err(error) => note(findings, "remark", Err(error)),
         Ok(remarks) => findings.extend(remarks.into_iter().map(|(level, remark)| {
             let status = if level == Level::Warning { "warning" } else { "ok" };
             ("remark".to_owned(), status.to_owned(), remark.to_string(), remark.hint)

@@ -5,6 +5,7 @@ use crate::catalog::jobs::Job;
 use crate::catalog::offsets::{self, Inherited};
 use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::KafkaSource;
+use crate::model::job::Origin;
 use crate::model::partitions::Partitions;
 use crate::model::statement::qualified;
 use crate::pg::caught::{self, Level};
@@ -46,6 +47,39 @@ pub fn of(tx: &Tx, job: &Job) -> Result<Option<Continued>> {
     Ok((!at.is_empty()).then(|| Continued { after, at: list(&at) }))
 }
 
+/// Says of a job that begins anew that others have loaded the same, which it does not continue.
+pub fn tell_of_beginning(tx: &Tx, job: &Job) -> Result<()> {
+    let others = offsets::of_other_kind(tx, job.id)?;
+    let Some((name, at)) = others else { return Ok(()) };
+    let how = match job.spec.origin {
+        Origin::Config => "Only jobs from configurations continue each other",
+        Origin::Sql => "Jobs over foreign tables do not continue each other",
+    };
+    let example = at.iter().take(LISTED).map(|(p, offset)| (p.to_string(), (*offset).into()));
+    let example = serde_json::Value::Object(example.collect());
+    let notice = Error::new(
+        SqlState::SUCCESS,
+        format!(
+            "job \"{}\" begins with the oldest message, and not where {} stopped, at {}",
+            job.name,
+            other(&job.name, &format!("\"{name}\"")),
+            list(&at)
+        ),
+    )
+    .detail(format!("{how}; both load the same topic into the same tables for the same owner."))
+    .hint(format!(
+        "Start it with reset => '{example}' to begin there; else the messages before that are loaded again."
+    ));
+    caught::report(Level::Notice, &notice);
+    Ok(())
+}
+
+/// What a job, which goes on after other ones, is told about them: a name is free again when its job has been
+/// removed.
+fn other<'a>(job: &str, quoted: &'a str) -> &'a str {
+    if quoted == format!("\"{job}\"") { "the removed job of its name" } else { quoted }
+}
+
 /// The partitions that the job's foreign table is about; None: all, or there is no such table.
 fn chosen(tx: &Tx, job: &Job) -> Result<Option<Partitions>> {
     let sql =
@@ -56,7 +90,7 @@ fn chosen(tx: &Tx, job: &Job) -> Result<Option<Partitions>> {
     Ok(source.and_then(Result::ok).and_then(|source| source.partitions))
 }
 
-fn list(at: &BTreeMap<i32, i64>) -> String {
+pub fn list(at: &BTreeMap<i32, i64>) -> String {
     let one = |(partition, offset)| format!("{offset} of partition {partition}");
     let mut places: Vec<String> = at.iter().take(LISTED).map(one).collect();
     if at.len() > LISTED {
@@ -69,6 +103,7 @@ impl Continued {
     /// Says so when the user may not expect it: what it goes on after is another job.
     pub fn tell(&self, job: &str) {
         let Continued { after: Some(after), at } = self else { return };
+        let after = other(job, after);
         let notice = Error::new(
             SqlState::SUCCESS,
             format!("job \"{job}\" continues where {after} stopped, at {at}"),

@@ -1,13 +1,17 @@
 //! Jobs as processes: start, stop, wait.
 
 use super::continued::{self, Continued};
+use super::submit::oid;
 use super::{answer, check_owner, unknown_job};
 use crate::catalog::jobs::Job;
 use crate::catalog::{jobs, locks, processes, runs};
 use crate::error::{Error, Result, SqlState};
+use crate::fdw::source::{self, KafkaSource};
+use crate::kafka::Consumer;
 use crate::model::reset::Reset;
 use crate::model::state::Status;
 use crate::pg::call::{Json, Required, Text};
+use crate::pg::fdw::Table;
 use crate::pg::lock::{self, Mode};
 use crate::pg::spi::{self, UnixMicros};
 use crate::pg::subtx::subtx;
@@ -88,15 +92,19 @@ fn reset_at(time: UnixMicros) -> Result<Reset> {
 }
 
 fn start_and_tell(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Result<()> {
+    let begins = reset.is_none();
     let started = start(name, quit_at_eof, reset)?;
-    if let Some(continued) = started.continued {
-        continued.tell(name);
+    match started.continued {
+        Some(continued) => continued.tell(name),
+        None if begins => continued::tell_of_beginning(&Tx::current(), &started.job)?,
+        None => {}
     }
     Ok(())
 }
 
 /// What has been asked for by a start.
 pub(super) struct Started {
+    pub job: Job,
     pub since: UnixMicros,
     /// None for one with a reset.
     pub continued: Option<Continued>,
@@ -114,6 +122,9 @@ pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Resu
             format!("job \"{name}\" is already running"),
         )
         .hint("Stop it with gpss.stop_job before starting it again."));
+    }
+    if let Some(reset) = &reset {
+        check_reset(&tx, &job, reset)?;
     }
     jobs::settle_owner(&tx, job.id)?;
     runs::delete_any(&tx, job.id)?;
@@ -134,7 +145,28 @@ pub(super) fn start(name: &str, quit_at_eof: bool, reset: Option<Reset>) -> Resu
             .hint("Add gpss to shared_preload_libraries."),
         );
     }
-    Ok(Started { since, continued })
+    Ok(Started { job, since, continued })
+}
+
+/// How long the brokers have to say which partitions there are.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A reset by partition must name partitions that there are. When the brokers do not tell, the loader asks
+/// them again.
+fn check_reset(tx: &Tx, job: &Job, reset: &Reset) -> Result<()> {
+    if !matches!(reset, Reset::Offsets(_)) {
+        return Ok(());
+    }
+    let found = subtx(tx, || {
+        let table = Table::load(oid(tx, &job.spec.source)?);
+        let topic = KafkaSource::of(&table)?.topic;
+        Ok((topic, Consumer::open(&source::properties(&table, job.owner)?)?))
+    });
+    let Ok((topic, consumer)) = found else { return Ok(()) };
+    let known = consumer.topic(&topic, METADATA_TIMEOUT, &signals::is_over);
+    consumer.close(METADATA_TIMEOUT);
+    signals::check_for_interrupts();
+    known.map_or(Ok(()), |known| reset.check_partitions(&topic, &known.partitions))
 }
 
 /// For the view gpss.jobs: do jobs start again by themselves after a restart of the server?

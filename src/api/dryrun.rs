@@ -1,7 +1,7 @@
 //! `gpss.dryrun`: what a job would run, and the rows that the next messages would give. Nothing is
 //! written and no offset moves.
 
-use super::{Named, answer, job_or_config, submit, trial_as_owner};
+use super::{Named, answer, continued, control, job_or_config, submit, trial_as_owner};
 use crate::catalog::errors::reason_text;
 use crate::catalog::jobs::Job;
 use crate::catalog::offsets;
@@ -11,9 +11,11 @@ use crate::fdw::sample;
 use crate::fdw::session::{self, Decoding, Running};
 use crate::model::epoch;
 use crate::model::job::{JobSpec, Output};
+use crate::model::reset::{Reset, Start};
 use crate::model::rows::Verdict;
 use crate::model::statement::{self, qualified};
-use crate::pg::call::{Json, Text};
+use crate::pg::call::{Json, Required, Text};
+use crate::pg::caught::{self, Level};
 use crate::pg::fdw::Table;
 use crate::pg::signals;
 use crate::pg::spi::Plan;
@@ -39,14 +41,16 @@ struct Line {
 
 /// The statements of a job, given by its name, or of a load configuration, given as text, and the rows
 /// that the next `max_messages` messages would give: from the job's offsets on, else from the oldest
-/// message on; with 0 the statements alone, for which no broker is asked. Defaults, triggers and
-/// constraints of the target are left out.
+/// message on, unless `reset` says where to begin, as in start_job but for times and 'latest'; with 0 the
+/// statements alone, for which no broker is asked. Defaults, triggers and constraints of the target are left
+/// out.
 #[pg_extern(schema = "gpss", name = "dryrun", volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)] // pgrx reads the result's columns from this type
 fn dryrun(
     job_or_config: Text,
-    max_messages: default!(i32, "10"),
+    max_messages: default!(Required<i32>, "10"),
     properties: default!(Json, "'{}'"),
+    reset: default!(Option<Text>, "NULL"),
 ) -> TableIterator<
     'static,
     (
@@ -58,7 +62,7 @@ fn dryrun(
         name!(error, Option<Text>),
     ),
 > {
-    let lines = answer(|| run(&job_or_config, max_messages, properties));
+    let lines = answer(|| run(&job_or_config, max_messages.0, properties, reset.as_deref()));
     TableIterator::new(lines.into_iter().map(|line| {
         let Line { target, statement, partition, offset, row, error } = line;
         let (statement, error) = (statement.map(Text), error.map(Text));
@@ -66,7 +70,7 @@ fn dryrun(
     }))
 }
 
-fn run(text: &str, max_messages: i32, properties: Json) -> Result<Vec<Line>> {
+fn run(text: &str, max_messages: i32, properties: Json, reset: Option<&str>) -> Result<Vec<Line>> {
     let count = usize::try_from(max_messages)
         .ok()
         .filter(|_| (0..=MAX_MESSAGES).contains(&max_messages))
@@ -77,13 +81,68 @@ fn run(text: &str, max_messages: i32, properties: Json) -> Result<Vec<Line>> {
             )
         })?;
     let tx = Tx::current();
-    match job_or_config(&tx, text, properties)? {
-        Named::Job(job) => try_out(&tx, &job, count),
-        Named::Config(config) => trial(&tx, || {
-            let job = submit::from_config(&tx, "gpss.dryrun", &config)?;
-            try_out(&tx, &job, count)
-        }),
+    let reset = reset.map(control::reset_of).transpose()?;
+    let (is_job, next, lines) = match job_or_config(&tx, text, properties)? {
+        Named::Job(job) => {
+            let next = beginning(offsets::load(&tx, job.id)?, reset.as_ref())?;
+            let lines = try_out(&tx, &job, &next, count)?;
+            (true, next, lines)
+        }
+        Named::Config(config) => {
+            let next = beginning(BTreeMap::new(), reset.as_ref())?;
+            let lines = trial(&tx, || {
+                let job = submit::from_config(&tx, "gpss.dryrun", &config)?;
+                try_out(&tx, &job, &next, count)
+            })?;
+            (false, next, lines)
+        }
+    };
+    if count > 0 && lines.iter().all(|line| line.offset.is_none()) {
+        tell_of_no_message(is_job, &next);
     }
+    Ok(lines)
+}
+
+/// Where to begin by partition; where nothing is said, with the oldest message.
+fn beginning(stored: BTreeMap<i32, i64>, reset: Option<&Reset>) -> Result<BTreeMap<i32, i64>> {
+    let refused = |what: &str| {
+        let message = format!("gpss.dryrun cannot begin at {what}");
+        Error::new(SqlState::INVALID_PARAMETER, message)
+            .hint("Pass reset => 'earliest', or offsets: reset => '{\"0\": 1234}'.")
+    };
+    let mut next = stored;
+    match reset {
+        None => {}
+        Some(Reset::Earliest) => next.clear(),
+        Some(Reset::Offsets(starts)) => {
+            for (partition, start) in starts {
+                match start {
+                    Start::Offset(offset) => next.insert(*partition, *offset),
+                    Start::Earliest => next.remove(partition),
+                    Start::Latest => return Err(refused("messages that are not there yet")),
+                };
+            }
+        }
+        Some(Reset::Latest) => return Err(refused("messages that are not there yet")),
+        Some(Reset::Timestamp(_)) => return Err(refused("a time")),
+    }
+    Ok(next)
+}
+
+fn tell_of_no_message(is_job: bool, next: &BTreeMap<i32, i64>) {
+    let notice = if next.is_empty() {
+        let notice = Error::new(SqlState::SUCCESS, "there was no message to try");
+        notice.detail("The topic has none.")
+    } else {
+        let from = continued::list(next);
+        let notice =
+            Error::new(SqlState::SUCCESS, format!("there was no message to try from {from} on"));
+        notice.hint(format!(
+            "Pass reset => 'earliest' to try the oldest messages{}.",
+            if is_job { ", which the job has read" } else { "" }
+        ))
+    };
+    caught::report(Level::Notice, &notice);
 }
 
 /// What the job's statements say of the next message: none of them fails, or the first error; None: there
@@ -92,7 +151,7 @@ fn run(text: &str, max_messages: i32, properties: Json) -> Result<Vec<Line>> {
 /// # Errors
 /// As the dry run of one message.
 pub fn try_next(tx: &Tx, job: &Job) -> Result<Option<Result<(), String>>> {
-    let lines = try_out(tx, job, 1)?;
+    let lines = try_out(tx, job, &offsets::load(tx, job.id)?, 1)?;
     let mut of_message = lines.into_iter().filter(|line| line.offset.is_some()).peekable();
     if of_message.peek().is_none() {
         return Ok(None);
@@ -100,9 +159,8 @@ pub fn try_next(tx: &Tx, job: &Job) -> Result<Option<Result<(), String>>> {
     Ok(Some(of_message.find_map(|line| line.error).map_or(Ok(()), Err)))
 }
 
-fn try_out(tx: &Tx, job: &Job, count: usize) -> Result<Vec<Line>> {
-    let next = offsets::load(tx, job.id)?;
-    trial_as_owner(tx, job, || rows(tx, job, &next, count))
+fn try_out(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<Vec<Line>> {
+    trial_as_owner(tx, job, || rows(tx, job, next, count))
 }
 
 fn rows(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<Vec<Line>> {

@@ -3,7 +3,7 @@
 //! A function runs inside its caller's transaction, which no worker could see; so the job is made
 //! and started by a helper process in a transaction of its own, and this function only watches.
 
-use super::continued::Continued;
+use super::continued::{self, Continued};
 use super::jobs::template_values;
 use super::{answer, control, remarks, submit, unknown_job};
 use crate::catalog::errors;
@@ -223,6 +223,7 @@ fn run(
     parse(config, properties.clone(), partitions)?;
     // Here, because a time is read by the settings of this session.
     let reset = reset.map(control::reset_of).transpose()?;
+    let begins = reset.is_none();
     let params = [
         Some(config.to_owned()),
         Some(quit_at_eof.to_string()),
@@ -239,7 +240,7 @@ fn run(
     let name: String = name.unwrap_or_default();
     let since = UnixMicros(since.and_then(|since| since.parse().ok()).unwrap_or_default());
     let continued = at.map(|at| Continued { after, at });
-    let watched = caught::caught(|| watch(&tx, &name, since, continued.as_ref()));
+    let watched = caught::caught(|| watch(&tx, &name, since, begins, continued.as_ref()));
     let (job, glance) = match watched {
         Ok(end) => end,
         Err(error) => {
@@ -251,21 +252,33 @@ fn run(
             return Err(error);
         }
     };
+    let rows = offsets::of_run(&tx, job.id, since)?;
     match glance.status {
-        Status::Error => Err(Error::new(
-            SqlState::FDW_ERROR,
-            format!("the load failed: {}", glance.errmsg.unwrap_or_default()),
-        )
-        .detail("Batches that were committed before stay, and a later load continues after them.")),
+        Status::Error => {
+            let error = Error::new(
+                SqlState::FDW_ERROR,
+                format!("the load failed: {}", glance.errmsg.unwrap_or_default()),
+            );
+            Err(if rows.iter().any(|row| row.end_offset > row.begin_offset) {
+                error.detail(
+                    "Batches that were committed before stay, and a later load continues after them.",
+                )
+            } else {
+                error
+            })
+        }
         status => {
             let how = if status == Status::Success { "stopped normally" } else { "was stopped" };
-            let rows = offsets::of_run(&tx, job.id, since)?;
             let (loaded, rejected) = totals(&rows);
             caught::notice(format!(
                 "job \"{name}\" {how}: {loaded} rows loaded, {rejected} messages rejected"
             ));
             if rejected > 0 {
                 caught::report(Level::Warning, &errors::left_behind(&name, rejected));
+            }
+            let earlier = errors::count_new(&tx, job.id)?.saturating_sub(rejected);
+            if earlier > 0 {
+                caught::report(Level::Notice, &errors::left_behind_earlier(&name, earlier));
             }
             Ok(rows.into_iter().map(|row| (row, status)).collect())
         }
@@ -282,6 +295,7 @@ fn watch(
     tx: &Tx,
     name: &str,
     since: UnixMicros,
+    begins: bool,
     continued: Option<&Continued>,
 ) -> Result<(Job, Glance)> {
     let job = jobs::find_latest(tx, name)?.ok_or_else(|| unknown_job(name))?;
@@ -292,8 +306,10 @@ fn watch(
         }
         _ => caught::notice(format!("job \"{name}\" started")),
     }
-    if let Some(continued) = continued {
-        continued.tell(name);
+    match continued {
+        Some(continued) => continued.tell(name),
+        None if begins => continued::tell_of_beginning(tx, &job)?,
+        None => {}
     }
     let mut reported = Instant::now();
     let mut last: Option<Glance> = None;

@@ -1,6 +1,6 @@
 //! `gpss.error`: messages that were not loaded, with the bytes as they came.
 
-use super::{exec, one, run, select};
+use super::{exec, one, run, select, select_latest};
 use crate::error::{Error, Result, SqlState};
 use crate::model::printable::shortened;
 use crate::model::rows::Message;
@@ -67,12 +67,26 @@ pub struct Reject<'a> {
 
 /// What there is to say when a run has rejected messages of a job.
 pub fn left_behind(job: &str, rejected: i64) -> Error {
-    let messages =
-        if rejected == 1 { "1 message was" } else { &format!("{rejected} messages were") };
+    not_loaded(job, rejected, "rejected and not loaded")
+}
+
+/// The same of the runs before it.
+pub fn left_behind_earlier(job: &str, rejected: i64) -> Error {
+    not_loaded(job, rejected, "rejected earlier and not loaded yet")
+}
+
+fn not_loaded(job: &str, count: i64, how: &str) -> Error {
+    let messages = if count == 1 { "1 message was" } else { &format!("{count} messages were") };
     let name = quote_literal(job);
-    Error::new(SqlState::WARNING, format!("{messages} rejected and not loaded")).hint(format!(
+    Error::new(SqlState::WARNING, format!("{messages} {how}")).hint(format!(
         "gpss.errors has them and says why. gpss.retry_errors({name}) loads them when that is mended."
     ))
+}
+
+/// How many rejected messages of a job have not been loaded since.
+pub fn count_new(tx: &Tx, job_id: i64) -> Result<i64> {
+    let sql = "SELECT count(*) FROM gpss.error WHERE job_id = $1 AND status = 'new'";
+    one(select_latest(tx, sql, &[Arg::from(job_id)], |row| row.get(1))?)
 }
 
 /// Records rejected messages, by a statement that is prepared once.

@@ -181,6 +181,24 @@ pub fn inherited(tx: &Tx, job_id: i64, origin: Option<&Origin>) -> Result<Option
     Ok(Some(Inherited { job, newer, stands }))
 }
 
+/// The job that moved last of those that have loaded the same topic into the same tables for the same owner,
+/// without one continuing the other, and where it stands.
+pub fn of_other_kind(tx: &Tx, job_id: i64) -> Result<Option<(String, BTreeMap<i32, i64>)>> {
+    let sql = "SELECT other.id, other.name FROM gpss.job me
+        JOIN gpss.job other ON other.id <> me.id
+            AND gpss.owner_oid(other.owner) = gpss.owner_oid(me.owner)
+            AND (other.spec->>'origin' = 'sql' OR me.spec->>'origin' = 'sql')
+            AND other.spec->>'topic' = me.spec->>'topic'
+            AND pg_catalog.jsonb_path_query_array(other.spec, '$.outputs[*].target')
+              = pg_catalog.jsonb_path_query_array(me.spec, '$.outputs[*].target')
+        JOIN gpss.offsets o ON o.job_id = other.id
+        WHERE me.id = $1
+        GROUP BY other.id, other.name ORDER BY max(o.updated_at) DESC LIMIT 1";
+    let found = select(tx, sql, &[Arg::from(job_id)], |row| Ok((row.get(1)?, row.get(2)?)))?;
+    let Some((id, name)): Option<(i64, String)> = found.into_iter().next() else { return Ok(None) };
+    Ok(Some((name, load(tx, id)?)))
+}
+
 impl Origin {
     /// Neither id says that it is another topic.
     pub fn may_be(&self, other: &Origin) -> bool {

@@ -61,6 +61,35 @@ impl Reset {
         }
         Ok(Reset::Timestamp(epoch_ms))
     }
+
+    /// Are all partitions that it names among those of the topic?
+    ///
+    /// # Errors
+    /// `INVALID_PARAMETER` if not.
+    pub fn check_partitions(&self, topic: &str, partitions: &[i32]) -> Result<()> {
+        let Reset::Offsets(wanted) = self else { return Ok(()) };
+        let Some(unknown) = wanted.keys().find(|partition| !partitions.contains(partition)) else {
+            return Ok(());
+        };
+        let there_are = match partitions {
+            [only] => format!("there is only {only}"),
+            _ => format!("there are {}", numbers(partitions)),
+        };
+        let message = format!("topic \"{topic}\" has no partition {unknown}");
+        Err(Error::new(SqlState::INVALID_PARAMETER, message)
+            .detail(format!("The reset of this start names it; {there_are}.")))
+    }
+}
+
+/// `0 to 3, 5`.
+fn numbers(partitions: &[i32]) -> String {
+    let mut sorted = partitions.to_vec();
+    sorted.sort_unstable();
+    let stretches = sorted.chunk_by(|a, b| a + 1 == *b).map(|stretch| match stretch {
+        [first, .., last] => format!("{first} to {last}"),
+        _ => stretch.iter().map(i32::to_string).collect(),
+    });
+    stretches.collect::<Vec<_>>().join(", ")
 }
 
 impl TryFrom<Value> for Reset {
@@ -218,6 +247,21 @@ mod tests {
             assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER, "{text}");
             assert!(error.hint.is_some(), "{text}");
         }
+    }
+
+    #[test]
+    fn partitions_that_are_not_there_are_told_with_those_that_are() {
+        let detail = |reset: &str, partitions: &[i32]| {
+            let checked = Reset::parse(reset).unwrap().check_partitions("t", partitions);
+            checked.err().map(|error| error.to_string())
+        };
+        assert_eq!(detail("{\"1\": 5}", &[0, 1]), None);
+        assert_eq!(detail("earliest", &[0]), None);
+        assert_eq!(
+            detail("{\"0\": 1, \"9\": 5}", &[5, 0, 1, 2]).unwrap(),
+            "topic \"t\" has no partition 9: The reset of this start names it; there are 0 to 2, 5."
+        );
+        assert!(detail("{\"9\": 5}", &[0]).unwrap().ends_with("there is only 0."));
     }
 
     proptest! {

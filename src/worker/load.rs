@@ -12,7 +12,7 @@ use crate::gucs;
 use crate::load::{
     Blame, Loaded, Refused, Statement, load_carefully, may_be_a_messages, rejects, unparsable,
 };
-use crate::model::job::ErrorLimit;
+use crate::model::job::{ErrorLimit, Origin};
 use crate::pg::fdw::Table;
 use crate::pg::lock::{self, Mode};
 use crate::pg::signals;
@@ -170,11 +170,20 @@ fn check_beginning(
             " Those of the batches before this one are in gpss.errors: gpss.retry_errors loads them."
         }
     };
+    let mend = match job.spec.origin {
+        Origin::Config => {
+            "Correct the configuration and call gpss.load again, or remove the job, submit it with the \
+             corrected one and start it."
+        }
+        Origin::Sql => {
+            "Correct the foreign table's options and start the job again, or remove it, submit it with \
+             another mapping and start it."
+        }
+    };
     Err(Error::new(SqlState::NOT_IN_PREREQUISITE_STATE, what)
         .detail(rejects.iter().take(1).map(described).collect::<String>())
         .hint(format!(
-            "No offset was moved for this batch. Correct the format or the mapping and start the job again.\
-             {earlier} To have such messages in gpss.errors and go on, give the job an error limit \
+            "No offset was moved for this batch. {mend}{earlier} To have such messages in gpss.errors and go on, give the job an error limit \
              (ERROR_LIMIT, error_limit), for example 100%.",
         )))
 }
@@ -212,11 +221,20 @@ fn check_error_limit(
         ),
     )
     .detail(example.unwrap_or_default())
-    .hint(
+    .hint(format!(
         "No offset was moved. gpss.dryrun shows what the next messages give. To have the bad ones in \
-         gpss.errors and the others loaded, note next_offset in gpss.progress, remove the job, submit it \
-         with a higher limit (ERROR_LIMIT, error_limit) and start it there: reset => '{\"0\": ...}'.",
-    ))
+         gpss.errors and the others loaded, {}.",
+        match job.spec.origin {
+            Origin::Config => {
+                "call gpss.load again with a higher ERROR_LIMIT, or remove the job, submit it with that and \
+                 start it: it goes on where it stood"
+            }
+            Origin::Sql => {
+                "note next_offset in gpss.progress, remove the job, submit it with a higher error_limit and \
+                 start it there: reset => '{\"0\": ...}'"
+            }
+        }
+    )))
 }
 
 /// Each moved partition's share of the batch; one whose end has moved without a message has a

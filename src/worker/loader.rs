@@ -225,7 +225,9 @@ impl Loader {
         let answers = MetadataAnswers::default();
         let consumer = Consumer::open_counting(&properties, &answers)?;
         let mut found = self.find(&job, &run, &source, &consumer)?;
-        position::check_reset(&run, topic, &found.partitions)?;
+        if let Some(reset) = &run.reset {
+            reset.check_partitions(topic, &found.partitions)?;
+        }
         let own = self.own(&found.partitions, &source)?;
         let LoaderArgs { slot, slots, .. } = self.args;
         let fallback = source.fallback;

@@ -36,19 +36,6 @@ pub struct Wanted<'a> {
     pub unlogged: &'a [Oid],
 }
 
-/// A reset by partition must name partitions that there are.
-pub fn check_reset(run: &Run, topic: &str, partitions: &[i32]) -> Result<()> {
-    let Some(Reset::Offsets(wanted)) = &run.reset else { return Ok(()) };
-    match wanted.keys().find(|partition| !partitions.contains(partition)) {
-        None => Ok(()),
-        Some(unknown) => Err(Error::new(
-            SqlState::INVALID_PARAMETER,
-            format!("topic \"{topic}\" has no partition {unknown}"),
-        )
-        .detail(format!("The reset of this start names it; there are {}.", partitions.len()))),
-    }
-}
-
 /// The partitions' ends as they stand now.
 pub fn ends(consumer: &Consumer, topic: &str, partitions: &[i32]) -> Result<Offsets> {
     let end = |partition: &i32| {

@@ -8,7 +8,7 @@ fn pgaudit_notes_a_batch_that_is_written_in_bulk_as_an_insert() {
     scene.db.sql(&format!("ALTER DATABASE {} SET pgaudit.log = 'write'", scene.db.name));
     scene.db.sql(&format!("ALTER DATABASE {} SET pgaudit.log_rows = on", scene.db.name));
     scene.submit(100);
-    let how = "SELECT detail FROM gpss.check('numbers') WHERE component LIKE 'target%'";
+    let how = "SELECT detail FROM gpss.check('numbers') WHERE component LIKE 'mapping%'";
     assert!(scene.db.sql(how).contains("rows are written in bulk"));
     scene.topic.send_numbers(0..300);
     scene.load_to_the_end();

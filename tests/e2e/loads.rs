@@ -154,3 +154,142 @@ fn a_job_says_which_other_job_it_continues_and_where() {
     let told = start("numbers", "");
     assert!(told.contains("\"numbers\" continues where \"second\" stopped"), "{told}");
 }
+
+#[test]
+fn a_job_that_continues_no_other_of_the_same_topic_and_table_says_so() {
+    let scene = Scene::new(1);
+    scene.source_and_target("n int", "format 'json'");
+    scene.topic.send_numbers(0..10);
+    let submit = "SELECT gpss.submit_job('first', 'source'::regclass, 'target'::regclass)";
+    let start = |job: &str, arguments: &str| {
+        let start = format!("SELECT gpss.start_job('{job}', quit_at_eof => true {arguments})");
+        let told = scene.db.notices(&start);
+        scene.db.sql(&format!("SELECT gpss.wait_job('{job}', '60 s')"));
+        told
+    };
+    scene.db.sql(submit);
+    assert_eq!(start("first", ""), "");
+    scene.db.sql(&submit.replace("first", "second"));
+    let told = start("second", "");
+    let expected = "job \"second\" begins with the oldest message, and not where \"first\" stopped, at \
+                    offset 10 of partition 0";
+    assert!(told.contains(expected), "{told}");
+    let hint = told.split("reset => '").nth(1).and_then(|rest| rest.split('\'').next());
+    assert_eq!(hint, Some("{\"0\":10}"), "{told}");
+    // Later it is its own offset.
+    assert_eq!(start("second", ""), "");
+    scene
+        .db
+        .sql(&format!("SELECT gpss.remove_job('second'); {}", submit.replace("first", "second")));
+    let told = start("second", ", reset => '{\"0\": 10}'");
+    assert_eq!(told, "");
+    scene.db.sql(&format!("SELECT gpss.remove_job('first'); {submit}"));
+    assert!(start("first", "").contains("and not where \"second\" stopped"));
+
+    // A configuration's job that continues one of its own name, which has been removed.
+    scene.submit(100);
+    scene.load_to_the_end();
+    scene.db.sql("SELECT gpss.remove_job('numbers')");
+    scene.submit(100);
+    let told = start("numbers", "");
+    assert!(told.contains("continues where the removed job of its name stopped, at"), "{told}");
+}
+
+#[test]
+fn a_load_tells_of_messages_that_earlier_loads_have_rejected() {
+    let scene = Scene::new(1);
+    scene.topic.send_lines(0, "{\"m\": 1}\n{\"m\": 2}\n");
+    let wrong = scene.config(25, 100).replace("(jdata->>'n')::int", "(jdata->>'m')::int / 0");
+    let load = |config: &str| format!("SELECT gpss.load({})", literal(config));
+    // Without anything committed nothing is said of that.
+    let error = scene.db.error(&load(&wrong.replace("      ERROR_LIMIT: 25\n", "")));
+    assert!(error.contains("all 2 messages that the job has read were rejected"), "{error}");
+    assert!(error.contains("call gpss.load again"), "{error}");
+    assert!(!error.contains("Batches that were committed"), "{error}");
+
+    let wrong = wrong.replace("ERROR_LIMIT: 25", "ERROR_LIMIT: 100%");
+    let told = scene.db.notices(&load(&wrong));
+    assert!(told.contains("2 messages were rejected and not loaded"), "{told}");
+    assert!(!told.contains("earlier"), "{told}");
+    let right = wrong.replace(" / 0", "");
+    let told = scene.db.notices(&load(&right));
+    assert!(
+        told.contains("NOTICE:  2 messages were rejected earlier and not loaded yet"),
+        "{told}"
+    );
+    let retry = told.split("HINT:").nth(1).unwrap_or_default();
+    assert!(retry.contains("gpss.retry_errors('load "), "{told}");
+    scene.db.sql("SELECT gpss.retry_errors(name) FROM gpss.jobs");
+    assert!(!scene.db.notices(&load(&right)).contains("earlier"));
+
+    // When something was committed before the end, it is said.
+    scene.topic.send_lines(0, "{\"m\": 3}\n{\"m\": 4}\nno JSON\n");
+    let strict = right.replace("100%", "1").replace("MAX_ROW: 100", "MAX_ROW: 2");
+    let error = scene.db.error(&load(&strict));
+    assert!(error.contains("DETAIL:  Batches that were committed before stay"), "{error}");
+}
+
+#[test]
+fn a_reset_by_partition_names_partitions_that_there_are() {
+    let scene = Scene::new(3);
+    scene.submit(100);
+    let start = "SELECT gpss.start_job('numbers', reset => '{\"1\": 0, \"9\": 5}')";
+    let error = scene.db.error(&format!("\\set VERBOSITY verbose\n{start}"));
+    assert!(error.contains("22023: topic") && error.contains("has no partition 9"), "{error}");
+    assert!(error.contains("there are 0 to 2."), "{error}");
+    assert_eq!(scene.status(), "JOB_SUBMITTED");
+    let error = scene.db.error(&load_statement(&scene, ", reset => '{\"9\": 5}'"));
+    assert!(error.contains("has no partition 9"), "{error}");
+    scene.db.sql("SELECT gpss.start_job('numbers', reset => '{\"1\": 0}')");
+    scene.stop();
+}
+
+#[test]
+fn a_dry_run_that_finds_no_message_says_where_and_begins_where_it_is_told() {
+    let scene = Scene::new(1);
+    scene.submit(100);
+    let dryrun = |arguments: &str| {
+        format!("SELECT \"offset\" FROM gpss.dryrun('numbers' {arguments}) WHERE row IS NOT NULL")
+    };
+    let told = scene.db.notices(&dryrun(""));
+    assert!(
+        told.contains("NOTICE:  there was no message to try")
+            && told.contains("The topic has none"),
+        "{told}"
+    );
+    scene.topic.send_numbers(0..10);
+    scene.load_to_the_end();
+    let told = scene.db.notices(&dryrun(""));
+    assert!(told.contains("no message to try from offset 10 of partition 0 on"), "{told}");
+    assert!(told.contains("Pass reset => 'earliest'"), "{told}");
+    assert_eq!(scene.db.notices(&dryrun(", 0")), "");
+    assert_eq!(scene.db.sql(&dryrun(", 2, reset => 'earliest'")), "0\n1");
+    assert_eq!(scene.db.sql(&dryrun(", reset => '{\"0\": 8}'")), "8\n9");
+    for reset in ["latest", "2026-01-01 00:00+00"] {
+        let error = scene.db.error(&dryrun(&format!(", reset => '{reset}'")));
+        assert!(error.contains("gpss.dryrun cannot begin at"), "{error}");
+    }
+}
+
+#[test]
+fn a_check_has_one_list_of_components_for_jobs_and_configurations() {
+    let scene = Scene::new(1);
+    scene.submit(100);
+    let components =
+        |of: &str| scene.db.sql(&format!("SELECT component FROM gpss.check({of}) ORDER BY 1"));
+    let config = literal(&scene.config(25, 100));
+    let common = ["brokers", "mapping and privileges", "partitions", "target", "topic"];
+    let with = |own: &str| {
+        let mut names: Vec<&str> = common.into_iter().chain([own]).collect();
+        names.sort_unstable();
+        names.join("\n")
+    };
+    assert_eq!(components("'numbers'"), with("source"));
+    assert_eq!(components(&config), with("configuration"));
+    scene.db.sql("ALTER TABLE numbers RENAME TO others");
+    let failed = |of: &str| {
+        scene.db.sql(&format!("SELECT component FROM gpss.check({of}) WHERE status = 'failed'"))
+    };
+    assert_eq!(failed("'numbers'"), "target");
+    assert_eq!(failed(&config), "target");
+}

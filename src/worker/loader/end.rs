@@ -11,8 +11,9 @@ use crate::worker::{describe, hints, task};
 
 /// What PostgreSQL says of a table, a column, a function or a privilege that is missing has seldom a
 /// hint.
-const MEND: &str = "Correct the target, the mapping or the privileges, and start the job again: it \
-                    goes on where it stood.";
+const MEND: &str = "Correct the target or the privileges and start the job again, or gpss.load: it goes on \
+                    where it stood. To correct the mapping of a job that was submitted, remove it and \
+                    submit it anew.";
 
 impl Loader {
     /// Ends the run for good: TEARDOWN_SQL, the last status, and the alert. With JOB_SUCCESS only the
