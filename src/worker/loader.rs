@@ -318,11 +318,13 @@ impl Loader {
                     };
                     ask = Some(Instant::now() + left.min(CLOCK_CHECK));
                     if left.is_zero() {
+                        let mut waits = feed.waits().into_iter();
+                        if let Some((_, error)) = waits.find(|(p, _)| feed.knows(*p)) {
+                            // Its end is not known: the next session asks before it reads.
+                            return Err(error);
+                        }
                         let consumer = Consumer::open(&properties)?;
-                        let mut partitions = feed.partitions();
-                        let waits = feed.waits();
-                        partitions.retain(|partition| !waits.contains_key(partition));
-                        let ends = position::ends(&consumer, topic, &partitions)?;
+                        let ends = position::ends(&consumer, topic, &feed.partitions())?;
                         consumer.close(METADATA_TIMEOUT);
                         caught::log(format!(
                             "gpss job \"{}\" ends when it has read to the end: the time of \

@@ -1,7 +1,7 @@
 //! Partitions that cannot be read: the others are, and one is told which wait, since when and why.
 
 use super::support::{Broker, Scene, eventually};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const JOB: &str = "numbers";
 
@@ -118,4 +118,36 @@ fn a_batch_that_cannot_be_unpacked_holds_up_its_partition_only() {
     scene.db.sql("ALTER SERVER kafka OPTIONS (DROP \"receive.message.max.bytes\")");
     scene.run(JOB);
     assert_eq!(rows(), "{0,1,2}");
+}
+
+#[test]
+fn a_time_of_day_ends_no_job_in_success_while_a_partition_waits() {
+    let scene = Scene::new(2);
+    scene.source_and_target("n int, length int", "format 'json'");
+    let pad = "x".repeat(95_000_000);
+    scene.topic.send_packed(0, &format!("{{\"n\": 0, \"pad\": \"{pad}\"}}"));
+    scene.topic.send_lines(1, "{\"n\": 1}\n");
+    scene.db.sql("ALTER SERVER kafka OPTIONS (ADD \"receive.message.max.bytes\" '100000000')");
+    scene
+        .db
+        .sql(&format!("SELECT gpss.submit_job('{JOB}', 'source'::regclass, 'target'::regclass)"));
+    // Noon somewhere: no midnight comes in between.
+    let hour = scene.db.number("SELECT extract(hour FROM now() AT TIME ZONE 'UTC')::int");
+    let zone = format!("Etc/GMT{:+}", hour - 12);
+    scene.db.sql(&format!("ALTER DATABASE {} SET timezone = '{zone}'", scene.db.name));
+    scene.db.sql(
+        "UPDATE gpss.job SET spec = spec || jsonb_build_object('schedule', jsonb_build_object(
+             'max_restart_times', 0,
+             'quit_at_eof_after', extract(epoch FROM (now() + interval '25 s')::time)::int8))",
+    );
+    scene.start();
+    let begun = Instant::now();
+    eventually("the other one is read", 20, || scene.db.sql("SELECT n FROM target") == "1");
+    eventually("it waits", 20, || waiting(&scene).contains("Decompression"));
+    assert!(begun.elapsed() < Duration::from_secs(24), "too slow to tell");
+    while begun.elapsed() < Duration::from_secs(35) {
+        assert_ne!(scene.status(), "JOB_SUCCESS");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(errmsg(&scene).contains("partition 0 of Kafka topic"), "{}", errmsg(&scene));
 }
