@@ -238,7 +238,9 @@ impl Client {
 
     /// The client will not be destroyed before the answer has come.
     pub(super) fn keep(&self, unanswered: Unanswered) {
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(unanswered);
+        let mut kept = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|earlier| !earlier.is_answered(Duration::ZERO));
+        kept.push(unanswered);
     }
 }
 
@@ -247,7 +249,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         let handle = Handle(self.rk);
         let unanswered = self.unanswered.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut unanswered = std::mem::take(unanswered);
+        let unanswered = std::mem::take(unanswered);
         if unanswered.is_empty() {
             return handle.destroy();
         }
@@ -255,7 +257,7 @@ impl Drop for Client {
         // without an answer, is left behind rather than destroyed.
         let known = ManuallyDrop::new((Arc::clone(&self.faults), self._metadata_answers.clone()));
         let end = move || {
-            if unanswered.drain(..).all(Unanswered::wait) {
+            if unanswered.into_iter().all(|one| one.wait()) {
                 handle.destroy();
                 drop(ManuallyDrop::into_inner(known));
             }
@@ -348,8 +350,8 @@ mod tests {
                 client.describe_cluster(Duration::from_secs(2), &queue);
             }
             drop(queue);
-            let mut unanswered = std::mem::take(&mut *client.unanswered.lock().unwrap());
-            assert!(unanswered.drain(..).all(Unanswered::wait));
+            let unanswered = std::mem::take(&mut *client.unanswered.lock().unwrap());
+            assert!(unanswered.iter().all(Unanswered::wait));
             let took = begun.elapsed();
             assert_eq!(took > Duration::from_millis(1500), asks, "{took:?}");
         }
@@ -366,5 +368,34 @@ mod tests {
         drop(queue);
         drop(client);
         assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_has_been_answered_is_not_kept() {
+        let mut conf = Conf::new();
+        conf.set("bootstrap.servers", "127.0.0.1:1").unwrap();
+        let client = Client::new(conf, None).unwrap();
+        for _ in 0..2 {
+            let queue = Queue::new(&client);
+            client.describe_cluster(Duration::from_millis(100), &queue);
+            drop(queue);
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        assert_eq!(client.unanswered.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_beyond_its_time_if_the_process_was_stopped() {
+        let mut conf = Conf::new();
+        conf.set("bootstrap.servers", "127.0.0.1:1").unwrap();
+        let client = Client::new(conf, None).unwrap();
+        let queue = Queue::new(&client);
+        client.describe_cluster(Duration::from_secs(7), &queue);
+        // As if those seconds had passed while nothing could run.
+        queue.expect(Duration::ZERO);
+        drop(queue);
+        std::thread::sleep(Duration::from_millis(5500));
+        let unanswered = std::mem::take(&mut *client.unanswered.lock().unwrap());
+        assert!(unanswered.iter().all(Unanswered::wait));
     }
 }

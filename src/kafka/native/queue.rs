@@ -133,17 +133,27 @@ impl Unanswered {
     const LATE: Duration = Duration::from_secs(5);
 
     /// Waits for the answer; false when there is none, which has not been seen.
-    pub(super) fn wait(self) -> bool {
-        let left = (self.due + Self::LATE).saturating_duration_since(Instant::now());
-        // SAFETY: the queue is ours until it is destroyed, once, and so is the event.
-        unsafe {
-            let event = rd::rd_kafka_queue_poll(self.queue.as_ptr(), millis(left));
-            if !event.is_null() {
-                drop(Happening(event));
-            }
-            rd::rd_kafka_queue_destroy(self.queue.as_ptr());
-            !event.is_null()
+    pub(super) fn wait(&self) -> bool {
+        let left = self.due.saturating_duration_since(Instant::now());
+        // One after the other: to a process that was stopped the time passes before librdkafka can notice.
+        [left, Self::LATE].into_iter().any(|timeout| self.is_answered(timeout))
+    }
+
+    /// Takes the answer if it comes within the time.
+    pub(super) fn is_answered(&self, timeout: Duration) -> bool {
+        // SAFETY: the queue lives; the event is ours to destroy, which `Happening` does.
+        let event = unsafe { rd::rd_kafka_queue_poll(self.queue.as_ptr(), millis(timeout)) };
+        !event.is_null() && {
+            drop(Happening(event));
+            true
         }
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        // SAFETY: ours, destroyed once; an answer that comes later is destroyed by librdkafka.
+        unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }
 }
 
