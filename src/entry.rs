@@ -1,4 +1,4 @@
-//! The C symbols that PostgreSQL looks up by name: one line each.
+//! The C symbols that PostgreSQL looks up by name; each hands over to the code it names.
 
 use crate::{api, fdw, pg, worker};
 use pgrx::pg_sys::{Datum, FunctionCallInfo, Pg_finfo_record};

@@ -15,6 +15,7 @@ use crate::kafka::{Consumer, Properties, no_leader};
 use crate::model::config::LoadConfig;
 use crate::model::job::{JobSpec, TableName};
 use crate::model::partitions::Partitions;
+use crate::model::printable::counted;
 use crate::model::statement::qualified;
 use crate::pg::call::{Json, Text};
 use crate::pg::caught::{Level, raise};
@@ -250,9 +251,8 @@ fn check_kafka(
             Err(error) => note(findings, "topic", Err(error)),
             Ok(found) => {
                 let partitions = &found.partitions;
-                let plural = if partitions.len() == 1 { "" } else { "s" };
                 let detail =
-                    format!("topic \"{topic}\" has {} partition{plural}", partitions.len());
+                    format!("topic \"{topic}\" has {}", counted(partitions.len(), "partition"));
                 note(findings, "topic", Ok(detail));
                 if let Some(Err(error)) = chosen.map(|chosen| chosen.check(topic, partitions)) {
                     note(findings, "partitions", Err(error));
@@ -267,7 +267,9 @@ fn check_kafka(
                         Ok(high - low)
                     })
                     .sum();
-                let detail = |n| format!("all have a leader, {n} offsets between begin and end");
+                let detail = |n: i64| {
+                    format!("all have a leader, {} between begin and end", counted(n, "offset"))
+                };
                 note(findings, "partitions", marks.map(detail));
             }
         }

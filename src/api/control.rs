@@ -267,12 +267,12 @@ pub(super) fn stop(name: &str) -> Result<()> {
 /// transaction then holds, and has ended. Returns whether there was one.
 fn wait_for_workers(tx: &Tx, job: &Job) -> Result<bool> {
     let tag = locks::job(job.id);
-    let mut told = Told::default();
+    let mut signalled = Signalled::default();
     while !lock::try_lock(tx, tag, Mode::Exclusive) {
-        told.stop(workers(lock::holders(tx, tag)?));
+        signalled.stop(workers(lock::holders(tx, tag)?));
     }
-    told.wait();
-    Ok(told.somebody)
+    signalled.wait();
+    Ok(signalled.any)
 }
 
 /// Those of the processes that are background workers: a session holds the lock of a job as well, to the
@@ -282,22 +282,22 @@ fn workers(mut pids: Vec<i32>) -> Vec<i32> {
     pids
 }
 
-/// The workers that were told to stop.
+/// The workers that were sent the signal to stop.
 #[derive(Default)]
-struct Told {
+struct Signalled {
     /// Those that have not ended.
     pids: HashSet<i32>,
     /// Whether there was one.
-    somebody: bool,
+    any: bool,
 }
 
-impl Told {
-    /// Each is told once, since a second order would cancel what it does because of the first; then
+impl Signalled {
+    /// Each is signalled once, since a second order would cancel what it does because of the first; then
     /// some time passes.
     fn stop(&mut self, workers: Vec<i32>) {
         for pid in workers {
             if self.pids.insert(pid) {
-                self.somebody = true;
+                self.any = true;
                 bgworker::terminate(pid);
             }
         }
@@ -366,7 +366,7 @@ pub fn stop_everything() {
         while !lock::try_lock(&tx, locks::GATE, Mode::Exclusive) {
             pause();
         }
-        let mut told = Told::default();
+        let mut signalled = Signalled::default();
         loop {
             let mut pids = workers(lock::holders(&tx, locks::SCHEDULER)?);
             if pids.is_empty() {
@@ -375,9 +375,9 @@ pub fn stop_everything() {
             if pids.is_empty() {
                 break;
             }
-            told.stop(pids);
+            signalled.stop(pids);
         }
-        told.wait();
+        signalled.wait();
         Ok(())
     });
 }

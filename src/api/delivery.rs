@@ -13,7 +13,7 @@ pub struct Promise {
     pub hint: Option<&'static str>,
 }
 
-const UNLOGGED: &str = "ALTER TABLE … SET LOGGED keeps the rows.";
+const UNLOGGED: &str = "ALTER TABLE ... SET LOGGED keeps the rows.";
 
 /// Of a job with these statements, which can be planned.
 pub fn promises(tx: &Tx, statements: &[String]) -> Result<Vec<Promise>> {
@@ -63,11 +63,10 @@ fn targets(tx: &Tx, statements: &[String]) -> Result<Targets> {
 }
 
 fn names(tx: &Tx, tables: &[Oid]) -> Result<Vec<String>> {
-    let tables: Vec<i64> = tables.iter().map(|table| i64::from(table.to_u32())).collect();
     let sql = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
         FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-        WHERE c.oid::pg_catalog.int8 OPERATOR(pg_catalog.=) ANY ($1)
+        WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1)
         ORDER BY 1";
-    spi::select(tx, sql, &[Arg::from(tables.as_slice())], |row| row.get(1))
+    spi::select(tx, sql, &[Arg::from(tables)], |row| row.get(1))
 }

@@ -47,7 +47,7 @@ pub fn make(tx: &Tx, id: i64, config: &LoadConfig, targets: Vec<TableName>) -> R
     let columns = columns(kafka)?;
     schemas::check_privilege(tx, &source.schema, schemas::CREATE).map_err(|error| {
         error.hint(
-            "The foreign table of a configuration is made there: GRANT CREATE ON SCHEMA … TO the role, or \
+            "The foreign table of a configuration is made there: GRANT CREATE ON SCHEMA ... TO the role, or \
              name another schema as METADATA:SCHEMA.",
         )
     })?;
@@ -105,7 +105,7 @@ pub fn check_wrapper_usage() -> Result<()> {
     .hint("A superuser can GRANT USAGE ON FOREIGN DATA WRAPPER gpss TO the role."))
 }
 
-/// Drops what `make_source` made; nothing for a job over the user's own foreign table.
+/// Drops what `make` made; nothing for a job over the user's own foreign table.
 pub fn drop_objects(tx: &Tx, job: &Job) -> Result<()> {
     if job.spec.origin == Origin::Config {
         let name = object_name(job.id);

@@ -14,6 +14,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::model::config::LoadConfig;
 use crate::model::job::{JobSpec, Origin, TableName};
 use crate::model::partitions::Partitions;
+use crate::model::printable::counted;
 use crate::model::reset::Reset;
 use crate::model::state::Status;
 use crate::pg::call::{Json, Required, Text};
@@ -170,7 +171,7 @@ impl Identity<'_> {
                 SqlState::DUPLICATE_OBJECT,
                 "other jobs have the names that this load would have",
             )
-            .hint("Give it one: gpss.load(…, name => 'name').")),
+            .hint("Give it one: gpss.load(..., name => 'name').")),
         }
     }
 
@@ -270,9 +271,7 @@ fn run(
         status => {
             let how = if status == Status::Success { "stopped normally" } else { "was stopped" };
             let (loaded, rejected) = totals(&rows);
-            caught::notice(format!(
-                "job \"{name}\" {how}: {loaded} rows loaded, {rejected} messages rejected"
-            ));
+            caught::notice(format!("job \"{name}\" {how}: {}", counts(loaded, rejected)));
             if rejected > 0 {
                 caught::report(Level::Warning, &errors::left_behind(&name, rejected));
             }
@@ -288,6 +287,10 @@ fn run(
 /// Rows loaded and messages rejected.
 fn totals(rows: &[Loaded]) -> (i64, i64) {
     rows.iter().fold((0, 0), |sum, row| (sum.0 + row.loaded, sum.1 + row.rejected))
+}
+
+fn counts(loaded: i64, rejected: i64) -> String {
+    format!("{} loaded, {} rejected", counted(loaded, "row"), counted(rejected, "message"))
 }
 
 /// Reports progress until the job no longer runs.
@@ -340,7 +343,7 @@ fn watch(
             last = Some(now);
         } else if moved && reported.elapsed() >= REPORT {
             let (loaded, rejected) = totals(&offsets::of_run(tx, job.id, since)?);
-            caught::notice(format!("{loaded} rows loaded, {rejected} messages rejected"));
+            caught::notice(counts(loaded, rejected));
             reported = Instant::now();
             last = Some(now);
         }

@@ -286,7 +286,9 @@ const TAKES_SEVERAL: [SqlState; 2] = [SqlState::GROUPING_ERROR, SqlState::WINDOW
 
 fn takes_several(mapping: &Mapping, sqlstate: SqlState) -> Error {
     let Mapping { column, expression } = mapping;
-    let message = format!("the expression for column \"{column}\" takes several messages together");
+    let message = format!(
+        "aggregate and window functions are not allowed in the expression for column \"{column}\""
+    );
     Error::new(sqlstate, message).detail(format!("In the expression: {expression}")).hint(
         "Its result would depend on where a batch ends. Load the messages, and aggregate the table.",
     )

@@ -143,7 +143,7 @@ impl Recorder {
         }
         Err(Error::new(
             SqlState::SERIALIZATION_FAILURE,
-            "the run is over, or the offsets of the job were moved by somebody else",
+            "the run is over, or the job's offsets were changed by another process",
         )
         .detail(
             "The batch was rolled back; a run that goes on reads it again from the stored offsets.",

@@ -2,7 +2,7 @@
 
 use super::{exec, one, run, select, select_latest};
 use crate::error::{Error, Result, SqlState};
-use crate::model::printable::shortened;
+use crate::model::printable::{counted, shortened};
 use crate::model::rows::Message;
 use crate::model::statement::quote_literal;
 use crate::pg::acl::AsUser;
@@ -76,9 +76,9 @@ pub fn left_behind_earlier(job: &str, rejected: i64) -> Error {
 }
 
 fn not_loaded(job: &str, count: i64, how: &str) -> Error {
-    let messages = if count == 1 { "1 message was" } else { &format!("{count} messages were") };
+    let (messages, were) = (counted(count, "message"), if count == 1 { "was" } else { "were" });
     let name = quote_literal(job);
-    Error::new(SqlState::WARNING, format!("{messages} {how}")).hint(format!(
+    Error::new(SqlState::WARNING, format!("{messages} {were} {how}")).hint(format!(
         "gpss.errors has them and says why. gpss.retry_errors({name}) loads them when that is mended."
     ))
 }

@@ -46,8 +46,8 @@ impl Job {
         Job { id, name: name.to_owned(), owner, owner_name: acl::role_name(owner), spec }
     }
 
-    /// Has the job an owner? No object of the database depends on the role by it, so it can be dropped;
-    /// and a dump may be restored where it never was.
+    /// Does the owner still exist? A job records no dependency on its owner, so the role can be dropped;
+    /// and a dump may be restored where the role never was.
     pub fn check_owner_exists(&self) -> Result<()> {
         if acl::role_exists(self.owner) {
             return Ok(());
@@ -58,7 +58,7 @@ impl Job {
         );
         let Job { owner_name, .. } = self;
         let again = "note next_offset in gpss.progress, remove the job, submit it as another role, and \
-                     start it there: gpss.start_job(…, reset => '{\"0\": 1234}')";
+                     start it there: gpss.start_job(..., reset => '{\"0\": 1234}')";
         Err(if self.owner == Oid::INVALID && !owner_name.starts_with(DROPPED) {
             error
                 .detail(format!(

@@ -46,7 +46,7 @@ pub fn start_scheduler(database: Oid, xid: Option<u32>) -> Result<Handle> {
     .start()
 }
 
-/// Whose slot of which job a loader is.
+/// Arguments of a loader process.
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderArgs {
     pub database: Oid,

@@ -13,24 +13,19 @@ use pgrx::pg_sys::Oid;
 
 /// Stands in the place of a table for the job itself: whether there has been a crash since its last batch
 /// matters for tables that were made unlogged after that.
-const JOB: i64 = 0;
-
-fn numbers(tables: &[Oid]) -> Vec<i64> {
-    tables.iter().map(|table| i64::from(table.to_u32())).collect()
-}
+const JOB: Oid = Oid::INVALID;
 
 /// Marks the unlogged tables that a job loads into, and the job; there are no others.
 pub fn mark(tx: &Tx, job_id: i64, tables: &[Oid]) -> Result<()> {
-    let mut tables = numbers(tables);
-    tables.push(JOB);
+    let tables = [tables, &[JOB]].concat();
     let args = [Arg::from(job_id), Arg::from(tables.as_slice())];
     for catalog in ["unlogged_target", "unlogged_mark"] {
         let sql = format!(
             "WITH others AS (
-                DELETE FROM gpss.{catalog} WHERE job_id = $1 AND relation::int8 <> ALL ($2)
+                DELETE FROM gpss.{catalog} WHERE job_id = $1 AND relation <> ALL ($2)
             )
             INSERT INTO gpss.{catalog} (job_id, relation)
-            SELECT $1, t.relation::oid FROM unnest($2) AS t (relation)
+            SELECT $1, t.relation FROM unnest($2) AS t (relation)
             ON CONFLICT DO NOTHING"
         );
         run(tx, &sql, &args)?;
@@ -54,7 +49,7 @@ pub fn forget_emptied(tx: &Tx, job_id: i64) -> Result<()> {
 /// that are `unlogged` now and were not when they were last loaded into.
 pub fn emptied(tx: &Tx, job_ids: &[i64], unlogged: &[Oid]) -> Result<Vec<String>> {
     let sql = "WITH unmarked AS (
-            SELECT t.job_id, t.relation::int8 FROM gpss.unlogged_target t
+            SELECT t.job_id, t.relation FROM gpss.unlogged_target t
             WHERE t.job_id = ANY ($1)
               AND NOT EXISTS (SELECT FROM gpss.unlogged_mark m
                               WHERE m.job_id = t.job_id AND m.relation = t.relation)
@@ -64,14 +59,13 @@ pub fn emptied(tx: &Tx, job_ids: &[i64], unlogged: &[Oid]) -> Result<Vec<String>
             SELECT n.relation, true FROM unmarked u, unnest($2) AS n (relation)
             WHERE u.relation = 0
               AND NOT EXISTS (SELECT FROM gpss.unlogged_target t
-                              WHERE t.job_id = u.job_id AND t.relation::int8 = n.relation)
+                              WHERE t.job_id = u.job_id AND t.relation = n.relation)
         )
         SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname)
         FROM suspect s
-        JOIN pg_catalog.pg_class c ON c.oid = s.relation::oid
+        JOIN pg_catalog.pg_class c ON c.oid = s.relation
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE (c.relpersistence = 'u' AND NOT s.is_new) OR pg_catalog.pg_relation_size(c.oid) = 0
         ORDER BY 1";
-    let unlogged = numbers(unlogged);
-    select(tx, sql, &[Arg::from(job_ids), Arg::from(unlogged.as_slice())], |row| row.get(1))
+    select(tx, sql, &[Arg::from(job_ids), Arg::from(unlogged)], |row| row.get(1))
 }

@@ -9,7 +9,7 @@ use crate::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often it is looked whether the query shall end.
+/// Interval between checks for interrupts.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A registry for decoders on the main thread.

@@ -93,7 +93,7 @@ impl Formats {
             OF_SERVERS.iter().any(|name| table.option(&format!("{prefix}{name}")).is_some())
         };
         Formats::new(layout, &table.columns, |side| {
-            // Else who makes a table could have the password sent where he likes.
+            // Otherwise anyone who can create a table could send the password to a registry of their own.
             if own_registry(side) && table.owner != table.server_owner {
                 return (None, None);
             }
@@ -216,7 +216,7 @@ fn schema_file(path: &str) -> Result<Vec<u8>> {
     // Opening a pipe, or reading a device, could wait for ever.
     let read = std::fs::metadata(path).and_then(|found| match found.is_file() {
         true => std::fs::File::open(path)?.take(MAX_SCHEMA + 1).read_to_end(&mut bytes),
-        false => Err(std::io::Error::other("it is no regular file")),
+        false => Err(std::io::Error::other("not a regular file")),
     });
     match read {
         Ok(_) if bytes.len() as u64 > MAX_SCHEMA => Err(Error::new(

@@ -1,5 +1,5 @@
 //! The reader thread: takes messages from librdkafka, decodes them in one pass and hands blocks of
-//! rows over a bounded channel. It calls no PostgreSQL function (design: two stages per worker).
+//! rows over a bounded channel. It calls no PostgreSQL function.
 
 use crate::error::{Error, Result, SqlState};
 use crate::format::{MessageDecoder, Room, headers_json, width};
@@ -29,8 +29,8 @@ const CHANNEL_BLOCKS: usize = 64;
 const POLL: Duration = Duration::from_secs(1);
 /// How often a wait for the other thread looks whether it is still there.
 const LOOK: Duration = Duration::from_millis(100);
-/// Milliseconds since 1970 at which PostgreSQL's timestamptz ends (END_TIMESTAMP of timestamp.h). A
-/// producer may write any number; one beyond this is no time.
+/// Milliseconds since 1970 at which PostgreSQL's timestamptz ends (END_TIMESTAMP of timestamp.h).
+/// Producers may set any timestamp; values beyond this are stored as NULL.
 const END_OF_TIME: i64 = 9_224_318_016_000_000;
 /// How soon a partition that could not be read is tried again, at first and at the latest.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

@@ -29,7 +29,7 @@ impl KafkaSource {
                 SqlState::FDW_OPTION_NAME_NOT_FOUND,
                 format!("foreign table \"{}\" has no topic", table.name),
             )
-            .hint("Use ALTER FOREIGN TABLE … OPTIONS (ADD topic 'name').")
+            .hint("Use ALTER FOREIGN TABLE ... OPTIONS (ADD topic 'name').")
         })?;
         Ok(KafkaSource {
             topic: topic.to_owned(),

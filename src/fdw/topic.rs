@@ -36,7 +36,7 @@ pub struct TopicScan {
     limits: Limits,
     /// What is read, resolved at the first row: partition → from, up to (exclusive).
     ranges: Option<BTreeMap<i32, (i64, i64)>>,
-    told: Told,
+    metadata: Metadata,
     reader: Option<Reader>,
     /// Partitions whose end has not been reached.
     open: BTreeMap<i32, i64>,
@@ -54,7 +54,7 @@ impl TopicScan {
             needs,
             limits: Limits::default(),
             ranges: None,
-            told: Told::default(),
+            metadata: Metadata::default(),
             reader: None,
             open: BTreeMap::new(),
             block: None,
@@ -145,7 +145,8 @@ impl TopicScan {
         if self.ranges.is_none() {
             self.limits = self.limits(bounds);
             self.limits.chosen = self.partitions.clone();
-            let ranges = self.told.resolve(&mut client, &self.topic, &self.from, &self.limits)?;
+            let ranges =
+                self.metadata.resolve(&mut client, &self.topic, &self.from, &self.limits)?;
             self.ranges = Some(ranges);
         }
         let ranges = self.ranges.iter().flatten();
@@ -242,8 +243,8 @@ impl Limits {
             && self.partitions.iter().all(|bound| bound.admits(partition.into()))
     }
 
-    /// Whether the executor could want this message: what it would refuse by its place is not
-    /// decoded into columns, so that a message which cannot be can be left out by its offset.
+    /// Can this message satisfy the scan's partition and offset conditions? Others are skipped before
+    /// conversion, so that `WHERE "offset" <> n` excludes a message that does not parse.
     fn wants(&self, row: &Row) -> bool {
         self.wants_partition(row.partition)
             && self.offsets.iter().all(|bound| bound.admits(row.offset))
@@ -272,16 +273,18 @@ impl Client<'_> {
     }
 }
 
-/// What the brokers have said, each once: a scan that begins again with other bounds, for each row of another
+/// What the brokers have answered, each asked for once: a scan that begins again with other bounds, for each row of another
 /// relation perhaps, ends where it would have ended the first time.
 #[derive(Default)]
-struct Told {
+struct Metadata {
     topic: Option<TopicFound>,
     /// Of those that were asked for: oldest offset and end.
     marks: BTreeMap<i32, (i64, i64)>,
+    /// The time last asked for, and the first offset that is not older, by partition.
+    at_time: Option<(i64, BTreeMap<i32, Option<i64>>)>,
 }
 
-impl Told {
+impl Metadata {
     /// Partition → first and last (exclusive) offset to read; partitions with nothing to read are left
     /// out.
     fn resolve(
@@ -322,16 +325,22 @@ impl Told {
             ranges.insert(*partition, (begin, limits.to.min(high)));
         }
         if let Some(since) = limits.since {
-            let found = client.consumer()?.offsets_for_time(
-                topic,
-                since,
-                &wanted,
-                METADATA_TIMEOUT,
-                &cancelled,
-            )?;
-            for (partition, offset) in found {
-                if let Some((from, to)) = ranges.get_mut(&partition) {
-                    // No message as young as that: nothing to read.
+            let known = self.at_time.take().filter(|(time, _)| *time == since);
+            let (_, offsets) = self.at_time.insert(known.unwrap_or((since, BTreeMap::new())));
+            let mut unknown = wanted;
+            unknown.retain(|partition| !offsets.contains_key(partition));
+            if !unknown.is_empty() {
+                offsets.extend(client.consumer()?.offsets_for_time(
+                    topic,
+                    since,
+                    &unknown,
+                    METADATA_TIMEOUT,
+                    &cancelled,
+                )?);
+            }
+            for (partition, offset) in offsets {
+                if let Some((from, to)) = ranges.get_mut(partition) {
+                    // No message at or after the timestamp: nothing to read.
                     *from = (*from).max(offset.unwrap_or(*to));
                 }
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How often the topic is looked at without any reason.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// How soon again after a look that has told nothing.
+/// Retry delay after a metadata request without an answer.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a topic has to be missing before it is taken for deleted: brokers that have just started
 /// may not know it yet.
@@ -158,6 +158,6 @@ fn interval(found: &TopicFound) -> Duration {
 fn made_anew(topic: &str) -> Error {
     Error::new(
         SqlState::CONNECTION_FAILURE,
-        format!("Kafka topic \"{topic}\" has been deleted and made anew"),
+        format!("Kafka topic \"{topic}\" was deleted and recreated"),
     )
 }

@@ -209,8 +209,8 @@ fn table(known: &Known) -> [Option<char>; 128] {
         *entry = match (&known.set, known.name, byte) {
             (Set::Latin1, ..) | (_, "LATIN5", ..0xa0) => Some(char::from(byte)),
             // RFC 2319; the Encoding Standard has Belarusian letters there.
-            (_, "KOI8U", 0xae) => Some('╝'),
-            (_, "KOI8U", 0xbe) => Some('╬'),
+            (_, "KOI8U", 0xae) => Some('\u{255d}'),
+            (_, "KOI8U", 0xbe) => Some('\u{256c}'),
             // Younger than the tables of PostgreSQL.
             (_, "WIN1255", 0xca) => None,
             (Set::Single(encoding), ..) => single(encoding, byte)

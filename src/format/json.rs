@@ -23,7 +23,7 @@ use crate::model::rows::{Decoded, Field};
 /// whatever is accepted here can be read by PostgreSQL's functions deep in a query as well.
 pub const MAX_DEPTH: usize = 5_000;
 
-/// What `decode` found: the arguments of `Rows::push`. Without fields unless `decoded` is `Plain`.
+/// What `decode` found: one row for `Rows::add`. Without fields unless `decoded` is `Plain`.
 #[derive(Debug)]
 pub struct Document<'a> {
     pub decoded: Decoded<'a>,
@@ -120,8 +120,8 @@ impl JsonDecoder {
         }
     }
 
-    /// For documents that a decoder has made of another format: the rule of PostgreSQL's operators
-    /// that one string's escape spoils all fields of the document is none of that format's.
+    /// For documents that a decoder has made of another format: PostgreSQL's rule that one bad
+    /// escape fails every field of a document does not apply to them.
     pub fn be_lenient(&mut self) {
         self.lenient = true;
     }

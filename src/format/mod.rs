@@ -1,5 +1,5 @@
-//! Ring 1: bytes to fields. Imports `model::rows` and serde; knows neither PostgreSQL nor Kafka, but
-//! gives byte for byte what PostgreSQL's own functions would give.
+//! Ring 1: bytes to fields. Of the crate it imports `error` and `model`; it knows neither PostgreSQL nor
+//! Kafka, but gives byte for byte what PostgreSQL's own functions would give.
 
 pub mod array_literal;
 pub mod avro;

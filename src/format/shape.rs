@@ -11,14 +11,14 @@ pub(super) type KeyId = u16;
 /// Names all keys that are not remembered, and the document itself.
 pub(super) const OTHER: KeyId = 0;
 
-/// So many places for keys there are at first and at most; powers of two.
+/// Initial and maximum table size; powers of two.
 const FEWEST: usize = 64;
 const MOST: usize = 1024;
 
-/// A key lies so many places at most from where its hash says.
+/// Longest probe.
 const PROBES: usize = 4;
 
-/// So many keys can be learnt without a right guess.
+/// Keys that may be learnt before the first correct guess.
 const CREDIT: u32 = 1024;
 
 /// Where a key may stand: behind the value of another, or at the start of an object that is, or

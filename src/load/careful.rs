@@ -31,8 +31,8 @@ pub enum Blame {
     InternalAlone,
 }
 
-/// So many refused messages from the batch's first on, by errors that need not be theirs, are enough to
-/// know that they are not.
+/// If this many messages fail from the batch's first on, and none with an error that only a message can
+/// cause, the statement is at fault.
 const ENOUGH: usize = 100;
 
 /// Loads what can be loaded of a batch and says what cannot. `limit` ends it with an error when there

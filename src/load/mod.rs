@@ -15,9 +15,9 @@ pub use statement::Statement;
 
 use crate::error::{Class, Error, SqlState};
 
-/// Can a single message be at fault? Its data is by class Data. What only the user can mend may be raised for
-/// one message and not for another as well: a unit that `date_trunc` does not support, a tsvector's syntax,
-/// row-level security, a name in a cast to regclass. `load_carefully` finds out.
+/// Can one message have caused this error? Class Data: yes. Class Config: perhaps; a unit that `date_trunc`
+/// does not support, a tsvector's syntax, row-level security or a name in a cast to regclass can fail for
+/// one message only. `load_carefully` finds out.
 pub fn may_be_a_messages(error: &Error) -> bool {
     match error.class() {
         Class::Data => true,

@@ -8,6 +8,7 @@ use crate::fdw::batch::Batch;
 use crate::fdw::session::{self, Decoding, Progress, Running};
 use crate::fdw::source;
 use crate::model::job::TableName;
+use crate::model::printable::counted;
 use crate::model::rows::Side;
 use crate::model::statement::{self, Trials, qualified};
 use crate::pg::fdw::{Table, relation_columns};
@@ -199,7 +200,7 @@ fn with_batch<R>(
 
 /// Rows that are not the batch's would come again with each batch.
 fn unread(target: &str, source: &TableName, rows: u64) -> Error {
-    let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+    let rows = counted(rows, "row");
     Error::new(
         SqlState::NOT_IN_PREREQUISITE_STATE,
         format!("the statement into {target} has written {rows} without reading the batch"),

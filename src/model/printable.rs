@@ -8,6 +8,13 @@ pub const LIMIT: usize = 1000;
 /// What stands for the rest of a text that is too long.
 const REST: &str = "...";
 
+/// A number of things with their noun: `1 message`, `2 messages`.
+pub fn counted(count: impl ToString, noun: &str) -> String {
+    let count = count.to_string();
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// The text with control characters other than tab and line feed as JSON writes them: PostgreSQL's
 /// texts hold no NUL, and an escape sequence would reach the terminal of whoever reads the log.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -51,6 +58,12 @@ fn is_hidden(c: char) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn one_thing_is_singular() {
+        let texts = [0, 1, 2, 11].map(|count| counted(count, "row"));
+        assert_eq!(texts, ["0 rows", "1 row", "2 rows", "11 rows"]);
+    }
 
     #[test]
     fn controls_are_written_as_json_writes_them() {

@@ -1,4 +1,4 @@
-//! Who acts, what he may, and acting as somebody else for a while (miscinit.c, acl.c).
+//! The current role, its privileges, and switching roles temporarily (miscinit.c, acl.c).
 
 use std::ffi::{CStr, CString, c_int};
 use std::ptr;
@@ -254,8 +254,8 @@ impl AsUser {
         guard
     }
 
-    /// As `restricted`, for code of that role's that a caller runs who may be hostile to him: names
-    /// in it are looked up by this search path, not by the caller's.
+    /// As `restricted`, for a role's code run by a caller it does not trust: names resolve by this
+    /// search path, not by the caller's.
     pub fn restricted_with_path(role: Oid, path: &CStr) -> AsUser {
         let mut guard = AsUser::restricted(role);
         guard.pin_search_path(path);

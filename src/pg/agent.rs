@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Datum};
 
 use crate::error::{Error, Result, SqlState};
+use crate::model::printable::counted;
 use crate::pg::acl::{self, AsUser};
 use crate::pg::activity;
 use crate::pg::bgworker::{self, Extra, Handle, Restart, Status, Worker};
@@ -99,7 +100,7 @@ fn execute(
         let answer = wire::encode_rows(&rows);
         if answer.len() > room {
             return Err(Error::new(SqlState::new("54000"), "the statement returns too much")
-                .detail(format!("{} bytes, of {room} at most.", answer.len())));
+                .detail(format!("{}, of {room} at most.", counted(answer.len(), "byte"))));
         }
         Ok(answer)
     })

@@ -293,8 +293,8 @@ fn to_error(cause: CaughtError) -> Error {
     }
 }
 
-/// pgrx takes the text for UTF-8. In a database of another encoding what is none has become
-/// U+FFFD, which that encoding lacks: the text could not even be stored.
+/// pgrx takes the text for UTF-8. In other encodings, invalid bytes have become U+FFFD, which the
+/// database cannot store.
 fn received(text: &str) -> String {
     text.replace('\u{fffd}', "?")
 }

@@ -1,5 +1,6 @@
 //! The server behind safe functions: the only folder that may say `unsafe`, each time with the rule
-//! of PostgreSQL that makes it sound. Imports pgrx, libc and `error`; knows nothing of Kafka or jobs.
+//! of PostgreSQL that makes it sound. Of the crate it imports
+//! `error` and `model`; it knows nothing of Kafka or jobs.
 //!
 //! "Raises" in a doc line means: leaves by a PostgreSQL ERROR (as a Rust panic), not by `Err`.
 //! `tx` and `subtx` turn it into `Err`.

@@ -49,6 +49,6 @@ pub fn trial<R>(tx: &Tx, f: impl FnOnce() -> Result<R>) -> Result<R> {
     match (given, rolled_back) {
         (Some(given), _) => Ok(given),
         (None, Err(error)) => Err(error),
-        (None, Ok(())) => Err(Error::new(SqlState::INTERNAL, "a trial has given nothing")),
+        (None, Ok(())) => Err(Error::new(SqlState::INTERNAL, "trial returned no value")),
     }
 }

@@ -88,10 +88,13 @@ struct Complaint {
     message: String,
 }
 
-/// The body of an answer, or that there is no such thing.
+/// What an answer comes to.
 enum Asked {
     Body(Vec<u8>),
+    /// There is no such thing.
     NotFound,
+    /// An answer that no registry should give.
+    Unexpected(Error),
 }
 
 impl Registry {
@@ -134,6 +137,7 @@ impl Registry {
                 }
             }
             Asked::NotFound => Err(not_a_registry("it has no list of subjects")),
+            Asked::Unexpected(error) => Err(error),
         }
     }
 
@@ -184,17 +188,20 @@ impl Registry {
             SchemaId::Number(number) => format!("/schemas/ids/{number}"),
             SchemaId::Guid(_) => format!("/schemas/guids/{id}"),
         };
-        let asked = self.ask(&path, &[SCHEMA_NOT_FOUND]).map_err(|error| {
-            Fault::Failed(match id {
-                SchemaId::Guid(_) if error.message == UNEXPECTED => error.hint(
-                    "The message names its schema by a GUID, as messages with their schema's id in a \
-                     header do: does the schema registry know GUIDs (GET /schemas/guids)?",
-                ),
-                _ => error,
-            })
-        })?;
-        let Asked::Body(body) = asked else {
-            return Err(Fault::Bad(format!("the schema registry has no schema {id}")));
+        let body = match self.ask(&path, &[SCHEMA_NOT_FOUND]).map_err(Fault::Failed)? {
+            Asked::Body(body) => body,
+            Asked::NotFound => {
+                return Err(Fault::Bad(format!("the schema registry has no schema {id}")));
+            }
+            Asked::Unexpected(error) => {
+                return Err(Fault::Failed(match id {
+                    SchemaId::Guid(_) => error.hint(
+                        "The message names its schema by a GUID, as messages with their schema's id \
+                         in a header do: does the schema registry know GUIDs (GET /schemas/guids)?",
+                    ),
+                    SchemaId::Number(_) => error,
+                }));
+            }
         };
         let found = found(&body)?;
         let mut references =
@@ -272,13 +279,16 @@ impl References<'_> {
             let path =
                 format!("/subjects/{}/versions/{version}?deleted=true", address::encode(&subject));
             let codes = [SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND];
-            let asked = self.registry.ask(&path, &codes).map_err(Fault::Failed)?;
-            let Asked::Body(body) = asked else {
-                let subject = subject.chars().take(SHOWN).collect::<String>();
-                return Err(Fault::Bad(format!(
-                    "schema {id} refers to version {version} of subject \"{subject}\", which the \
-                     schema registry does not have"
-                )));
+            let body = match self.registry.ask(&path, &codes).map_err(Fault::Failed)? {
+                Asked::Body(body) => body,
+                Asked::NotFound => {
+                    let subject = subject.chars().take(SHOWN).collect::<String>();
+                    return Err(Fault::Bad(format!(
+                        "schema {id} refers to version {version} of subject \"{subject}\", which \
+                         the schema registry does not have"
+                    )));
+                }
+                Asked::Unexpected(error) => return Err(Fault::Failed(error)),
             };
             let found = found(&body)?;
             self.size += name.len() + found.schema.len();
@@ -318,8 +328,10 @@ fn understand(address: &Address, answer: Answer, codes: &[u32]) -> Result<Asked>
         )
         .hint("Redirects are not followed. Give the address where the schema registry is.")),
         429 => Err(failed(SqlState::CONNECTION_FAILURE, "the schema registry is too busy")),
-        _ => Err(failed(SqlState::CONNECTION_FAILURE, UNEXPECTED)
-            .hint("Check the address, and its path if the schema registry is behind one.")),
+        _ => Ok(Asked::Unexpected(
+            failed(SqlState::CONNECTION_FAILURE, UNEXPECTED)
+                .hint("Check the address, and its path if the schema registry is behind one."),
+        )),
     }
 }
 

@@ -76,7 +76,8 @@ pub struct Collected {
 #[derive(Debug)]
 pub enum Next {
     Load(Collected),
-    /// Once: messages can be read. Once: all of them have been, and there was none to load.
+    /// Sent twice at most: when the first block arrives, and (`idle`) when every partition has been
+    /// read to its end with nothing to load.
     Alive {
         idle: bool,
     },

@@ -13,6 +13,7 @@ use crate::load::{
     Blame, Loaded, Refused, Statement, load_carefully, may_be_a_messages, rejects, unparsable,
 };
 use crate::model::job::{ErrorLimit, Origin};
+use crate::model::printable::counted;
 use crate::pg::fdw::Table;
 use crate::pg::lock::{self, Mode};
 use crate::pg::signals;
@@ -213,11 +214,13 @@ fn check_error_limit(
     if count == 0 || !exceeded {
         return Ok(());
     }
+    let were = if count == 1 { "was" } else { "were" };
     let example = rejects(batch, refused).into_iter().next().map(|(_, first)| described(&first));
     Err(Error::new(
         SqlState::NOT_IN_PREREQUISITE_STATE,
         format!(
-            "{count} of {messages} messages of a batch were rejected, the error limit is {limit}"
+            "{count} of {} of a batch {were} rejected, the error limit is {limit}",
+            counted(messages, "message")
         ),
     )
     .detail(example.unwrap_or_default())

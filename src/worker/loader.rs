@@ -24,6 +24,7 @@ use crate::kafka::{Consumer, MetadataAnswers, Properties, TopicFound};
 use crate::load::Blame;
 use crate::model::assign;
 use crate::model::job::MissingTopic;
+use crate::model::printable::counted;
 use crate::model::schedule::{self, Phase, Retries};
 use crate::model::state::Status;
 use crate::pg::bgworker;
@@ -56,10 +57,10 @@ const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_
 /// Sessions that lasted so long were healthy: the next failure's wait is short again.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// After so many internal errors in a row while loading, one may be a message's: else such a message
-/// would hold the job up for ever.
+/// After this many internal errors in a row while loading, one is treated as a message's fault; otherwise a
+/// single message could block the job for ever.
 const PATIENCE: u32 = 3;
-/// After so many (about five minutes), also that of a batch of one message.
+/// After this many (about five minutes), also that of a batch of one message.
 const LAST_PATIENCE: u32 = 10;
 
 /// Entry point of the process.
@@ -276,8 +277,9 @@ impl Loader {
                 Next::Load(collected) => {
                     let messages = collected.batch.messages();
                     activity::running(&format!(
-                        "gpss job \"{}\": loading {messages} messages",
-                        job.name
+                        "gpss job \"{}\": loading {}",
+                        job.name,
+                        counted(messages, "message")
                     ));
                     let after = self.post_batch.due(&job.spec.task);
                     let blame = match self.internal {
@@ -339,36 +341,7 @@ impl Loader {
                         found = now;
                         patience = ASK_AGAIN.0;
                     }
-                    let mut new = self.own(&found.partitions, &source)?;
-                    feed.look_at_leaders(topic, &found, &new);
-                    new.retain(|partition| !feed.knows(*partition) && found.has_leader(*partition));
-                    if !new.is_empty() {
-                        let consumer = Consumer::open(&properties)?;
-                        let resolved = position::resolve(&wanted, &consumer, &found, &new);
-                        consumer.close(METADATA_TIMEOUT);
-                        match resolved {
-                            Ok(Resolved { positions, ends, waits }) => {
-                                new.retain(|partition| positions.contains_key(partition));
-                                feed.add(&positions, &ends);
-                                for (partition, error) in waits {
-                                    feed.wait_for(partition, error);
-                                }
-                            }
-                            // The others are read on.
-                            Err(error) if error.sqlstate == SqlState::CONNECTION_FAILURE => {
-                                for partition in new.drain(..) {
-                                    feed.wait_for(partition, error.clone());
-                                }
-                            }
-                            Err(error) => return Err(error),
-                        }
-                    }
-                    if !new.is_empty() {
-                        caught::log(format!(
-                            "gpss job \"{}\" reads partitions {new:?} of topic \"{topic}\" too",
-                            job.name
-                        ));
-                    }
+                    self.read_new_partitions(&wanted, &source, &properties, &found, &mut feed)?;
                     again = None;
                 }
                 Next::Waits => {
@@ -416,6 +389,50 @@ impl Loader {
         }
     }
 
+    /// Adds to the feed this slot's partitions that it does not read yet and that have a leader. What
+    /// cannot be asked for waits, and the others are read on.
+    fn read_new_partitions(
+        &self,
+        wanted: &Wanted<'_>,
+        source: &KafkaSource,
+        properties: &Properties,
+        found: &TopicFound,
+        feed: &mut Feed,
+    ) -> Result<()> {
+        let topic = &source.topic;
+        let mut new = self.own(&found.partitions, source)?;
+        feed.look_at_leaders(topic, found, &new);
+        new.retain(|partition| !feed.knows(*partition) && found.has_leader(*partition));
+        if new.is_empty() {
+            return Ok(());
+        }
+        let consumer = Consumer::open(properties)?;
+        let resolved = position::resolve(wanted, &consumer, found, &new);
+        consumer.close(METADATA_TIMEOUT);
+        match resolved {
+            Ok(Resolved { positions, ends, waits }) => {
+                new.retain(|partition| positions.contains_key(partition));
+                feed.add(&positions, &ends);
+                for (partition, error) in waits {
+                    feed.wait_for(partition, error);
+                }
+            }
+            Err(error) if error.sqlstate == SqlState::CONNECTION_FAILURE => {
+                for partition in new.drain(..) {
+                    feed.wait_for(partition, error.clone());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        if !new.is_empty() {
+            caught::log(format!(
+                "gpss job \"{}\" reads partitions {new:?} of topic \"{topic}\" too",
+                wanted.job.name
+            ));
+        }
+        Ok(())
+    }
+
     /// Reads the catalog, and waits while the schedule says so. `Err` holds an end before the
     /// session has begun.
     fn register(&mut self) -> Result<Result<Registered, End>> {
@@ -444,7 +461,7 @@ impl Loader {
         })
     }
 
-    /// Waits out a pause between two runs, and notes when the run is over. An end: there is none.
+    /// Waits until the schedule lets the job run. Returns the session's end if it never will.
     fn take_turn(&mut self, job: &Job) -> Result<Option<End>> {
         self.until = None;
         if job.spec.schedule.running_duration_ms.is_none() {

@@ -12,6 +12,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::kafka::{Consumer, TopicFound, no_leader};
 use crate::model::assign;
 use crate::model::job::Fallback;
+use crate::model::printable::counted;
 use crate::model::reset::{Reset, Start};
 use crate::pg::caught;
 use crate::pg::signals;
@@ -161,7 +162,7 @@ pub fn resolve(
     if consumer.topic(topic, METADATA_TIMEOUT, &cancelled)?.id != found.id {
         return Err(Error::new(
             SqlState::CONNECTION_FAILURE,
-            format!("Kafka topic \"{topic}\" is being made anew"),
+            format!("Kafka topic \"{topic}\" is being recreated"),
         ));
     }
 
@@ -173,7 +174,7 @@ pub fn resolve(
             None => None,
             Some(Reset::Earliest) => Some(*low),
             Some(Reset::Latest) => Some(*high),
-            // No message as young as that: only new ones.
+            // No message at or after the timestamp: start at the end.
             Some(Reset::Timestamp(_)) => {
                 Some(at_time.get(partition).copied().flatten().unwrap_or(*high))
             }
@@ -378,8 +379,8 @@ fn emptied_by_a_crash(job: &str, tables: &[String]) -> Error {
         "The rows loaded there are gone; job \"{job}\" would go on behind them."
     ))
     .hint(
-        "Say where to begin: gpss.start_job(…, reset => 'earliest') loads the topic again. To go on \
-         without the rows, name the offsets of gpss.progress: reset => '{\"0\": next_offset, …}'.",
+        "Say where to begin: gpss.start_job(..., reset => 'earliest') loads the topic again. To go on \
+         without the rows, name the offsets of gpss.progress: reset => '{\"0\": next_offset, ...}'.",
     )
 }
 
@@ -391,7 +392,7 @@ fn other_cluster(job: &str, known: &str, now: &str) -> Error {
     )
     .detail(format!("They are of cluster {known}; the brokers are of cluster {now}."))
     .hint(
-        "Correct the brokers, or say where to begin: gpss.start_job(…, reset => 'earliest') loads \
+        "Correct the brokers, or say where to begin: gpss.start_job(..., reset => 'earliest') loads \
          the whole topic, 'latest' only what is new.",
     )
 }
@@ -404,10 +405,10 @@ fn other_topic(job: &str, topic: &str, known: &str, now: &str) -> Error {
     )
     .detail(format!(
         "They are of the topic with the id {known}; \"{topic}\" has the id {now}: it was deleted and \
-         made anew, or the job reads another topic now."
+         recreated, or the job reads another topic now."
     ))
     .hint(
-        "Say where to begin: gpss.start_job(…, reset => 'earliest') loads the whole topic, 'latest' \
+        "Say where to begin: gpss.start_job(..., reset => 'earliest') loads the whole topic, 'latest' \
          only what is new. With FALLBACK_OFFSET (of a configuration), fallback_offset (the foreign \
          table's option), a job goes on by itself.",
     )
@@ -416,12 +417,12 @@ fn other_topic(job: &str, topic: &str, known: &str, now: &str) -> Error {
 fn offset_gone(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)) -> Error {
     let reason = if offset < low {
         format!(
-            "The broker has offsets {low} to {high}: retention removed {} messages.",
-            low - offset
+            "The broker has offsets {low} to {high}: retention removed {}.",
+            counted(low - offset, "message")
         )
     } else {
         format!(
-            "The broker has offsets {low} to {high}: brokers lost messages, or made the topic anew."
+            "The broker has offsets {low} to {high}: brokers lost messages, or the topic was recreated."
         )
     };
     Error::new(

@@ -95,7 +95,7 @@ fn a_job_whose_mapping_releases_all_advisory_locks_is_stopped_when_stop_job_retu
 
     // Within one.
     scene.topic.send_numbers(20..21);
-    at(&scene, "loading 1 messages");
+    at(&scene, "loading 1 message");
     std::thread::sleep(Duration::from_millis(500));
     scene.stop();
     assert_eq!((scene.workers(), scene.status()), (vec![], "JOB_STOPPED".to_owned()));

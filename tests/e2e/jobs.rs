@@ -123,7 +123,6 @@ fn a_partition_added_to_the_topic_is_noticed_and_read_from_its_beginning() {
     assert_eq!(scene.db.number("SELECT count(*) FROM gpss.progress"), 2);
 }
 
-/// The same job without a configuration file: over a foreign table.
 #[test]
 fn two_jobs_of_a_database_run_beside_each_other_and_survive_a_restart() {
     let scene = Scene::new(1);
@@ -348,6 +347,7 @@ fn batches_of_a_short_interval_share_a_row_of_the_history() {
     assert_eq!(scene.db.sql(batches), "t|40|40|0|40|40|interval");
 }
 
+/// The same job without a configuration file: over a foreign table.
 fn plain_sql_job(scene: &mut Scene, workers: u32) {
     scene.db.sql(&format!(
         "CREATE SERVER kafka FOREIGN DATA WRAPPER gpss OPTIONS (brokers '{brokers}');

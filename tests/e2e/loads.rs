@@ -63,7 +63,7 @@ fn the_result_of_a_load_is_of_this_load_alone() {
     scene.topic.send_lines(1, "no number\n");
     assert_eq!(load(&scene, ", partitions => '0'"), "0|0|5|5|0");
     let told = scene.db.notices(&load_statement(&scene, ", partitions => '(1)'"));
-    assert!(told.contains("5 rows loaded, 1 messages rejected"), "{told}");
+    assert!(told.contains("5 rows loaded, 1 message rejected"), "{told}");
     assert_eq!(load(&scene, ", partitions => '1'"), "1|6|6|0|0");
     scene.topic.send_numbers(10..12);
     assert_eq!(load(&scene, ""), "0|5|6|1|0\n1|6|7|1|0");

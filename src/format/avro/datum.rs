@@ -55,6 +55,7 @@ impl fmt::Display for Problem {
             Problem::NotUtf8 => f.write_str("a string is not valid UTF-8"),
             Problem::TooDeep => write!(f, "nested deeper than {MAX_DEPTH} levels"),
             Problem::TooLarge(limit) => write!(f, "the JSON text is longer than {limit} bytes"),
+            Problem::Extra(1) => f.write_str("1 byte is left over"),
             Problem::Extra(count) => write!(f, "{count} bytes are left over"),
         }
     }

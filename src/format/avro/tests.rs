@@ -226,10 +226,7 @@ fn schemas_come_from_the_registry_by_id() {
         reason(b"{\"a\":1}"),
         "the message does not begin with a schema's id: its first byte is 0x7b, not 0x00"
     );
-    assert_eq!(
-        reason(&[0, 0, 0, 0, 1, 2, 2]),
-        "invalid Avro data: 1 bytes are left over at byte 6"
-    );
+    assert_eq!(reason(&[0, 0, 0, 0, 1, 2, 2]), "invalid Avro data: 1 byte is left over at byte 6");
     assert_eq!(decode(&mut decoder, &[0, 0, 0, 0, 1, 2]).unwrap().0, ["1"]);
 }
 

@@ -330,7 +330,7 @@ fn choose(schema: &Schema, message: Option<&str>) -> Result<usize> {
 }
 
 fn listed(names: &[&str]) -> String {
-    let more = if names.len() > 10 { ", …" } else { "" };
+    let more = if names.len() > 10 { ", ..." } else { "" };
     let names: Vec<_> = names.iter().take(10).copied().collect();
     format!("Its messages are: {}{more}.", names.join(", "))
 }

@@ -150,7 +150,7 @@ fn is_plain(text: &str) -> bool {
         && !word.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
-/// No control, no line break of Unicode's, no mark of byte order, no sign that is none.
+/// No control character, Unicode line break, byte order mark or noncharacter.
 fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }

@@ -71,7 +71,7 @@ fn unset(name: &str, line: usize, properties: &BTreeMap<String, String>) -> Erro
     let name = yaml::shown(name);
     let message = format!("line {line}: no property is given for the template {{{{{name}}}}}");
     let hint = suggest::hint(&name, properties.keys().map(String::as_str))
-        .unwrap_or_else(|| format!("Give it a value: properties => '{{\"{name}\": \"…\"}}'."));
+        .unwrap_or_else(|| format!("Give it a value: properties => '{{\"{name}\": \"...\"}}'."));
     Error::new(SqlState::INVALID_PARAMETER, message).hint(hint)
 }
 

@@ -73,7 +73,7 @@ pub(super) fn error_at(line: usize, message: impl AsRef<str>) -> Error {
 pub(super) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(MAX_SHOWN).collect();
     if shown.len() < text.len() {
-        shown.push('…');
+        shown.push_str("...");
     }
     shown
 }

@@ -41,7 +41,9 @@ pub fn call<F: RecordFunction>(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sy
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "the function returns rows whose columns the query has to name",
             )
-            .hint("Write SELECT … FROM gpss.gpfmt_gpss(payload, options) AS t(column type, …)."));
+            .hint(
+                "Write SELECT ... FROM gpss.gpfmt_gpss(payload, options) AS t(column type, ...).",
+            ));
         }
         let payload = pgrx::fcinfo::pg_getarg::<&[u8]>(fcinfo, 0).unwrap_or_default();
         let options = pgrx::fcinfo::pg_getarg::<Json>(fcinfo, 1);

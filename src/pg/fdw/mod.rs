@@ -83,7 +83,7 @@ pub trait ForeignSource: Sized + 'static {
     /// Fills the next row; false at the end. `bounds` are evaluated before the first call.
     fn next(&mut self, bounds: &[Bound], row: &mut RowWriter<'_>) -> Result<bool, Error>;
 
-    /// Are errors of a row's data to be told with its place?
+    /// Should data errors be reported with the message's partition and offset?
     fn tells_place(&self) -> bool;
 
     /// The message that the row is made of, as the beginning of a sentence.

@@ -76,6 +76,7 @@ parameters! {
     Timestamptz(UnixMicros) = TIMESTAMPTZOID,
     Int4Array(&'a [i32]) = INT4ARRAYOID,
     Int8Array(&'a [i64]) = INT8ARRAYOID,
+    OidArray(&'a [Oid]) = OIDARRAYOID,
     TextArray(&'a [String]) = TEXTARRAYOID,
 }
 
@@ -93,6 +94,7 @@ impl Arg<'_> {
             Arg::Bytea(value) => value.map(datum::bytea).transpose()?,
             Arg::Int4Array(values) => values.map(|v| array(v, INT4, plain)).transpose()?,
             Arg::Int8Array(values) => values.map(|v| array(v, INT8, plain)).transpose()?,
+            Arg::OidArray(values) => values.map(|v| array(v, OID, plain)).transpose()?,
             Arg::TextArray(values) => {
                 values.map(|v| array(v, TEXT, |text| datum::text(text))).transpose()?
             }
@@ -100,7 +102,7 @@ impl Arg<'_> {
     }
 }
 
-/// An integer as an array's element.
+/// An integer or an OID as an array's element.
 fn plain<T: Copy + Into<Datum>>(value: &T) -> Result<Datum> {
     Ok((*value).into())
 }
@@ -117,6 +119,7 @@ const INT4: Element =
     Element { oid: pg_sys::INT4OID, length: 4, by_value: true, align: b'i' as c_char };
 const INT8: Element =
     Element { oid: pg_sys::INT8OID, length: 8, by_value: true, align: b'd' as c_char };
+const OID: Element = Element { oid: pg_sys::OIDOID, ..INT4 };
 const TEXT: Element =
     Element { oid: pg_sys::TEXTOID, length: -1, by_value: false, align: b'i' as c_char };
 
