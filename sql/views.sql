@@ -80,7 +80,7 @@ SELECT j.id,
             WHEN s.errmsg IS NULL AND s.status = 'JOB_RUNNING' AND p.rows_rejected > 0 AND p.rows_rejected = p.messages
             THEN CASE p.messages WHEN 1 THEN 'the only message that the job has read so far was rejected'
                       ELSE format('all %s messages that the job has read so far were rejected', p.messages)
-                 END || ' HINT: gpss.errors says why.'
+                 END || E'\nHINT: gpss.errors says why.'
             ELSE coalesce(s.errmsg, o.missing)
        END AS errmsg,
        coalesce(s.since, j.created_at) AS since,
@@ -253,7 +253,7 @@ COMMENT ON COLUMN gpss.jobs.target_schema IS 'schema of the target table; severa
 COMMENT ON COLUMN gpss.jobs.target_table IS 'target table; several are separated by commas';
 COMMENT ON COLUMN gpss.jobs.mode IS 'how rows go into the target: insert';
 COMMENT ON COLUMN gpss.jobs.status IS 'JOB_SUBMITTED, JOB_RUNNING, JOB_RETRYING, JOB_STOPPED, JOB_SUCCESS or JOB_ERROR';
-COMMENT ON COLUMN gpss.jobs.errmsg IS 'why the job retries, or has ended with an error';
+COMMENT ON COLUMN gpss.jobs.errmsg IS 'why the job retries, or has ended with an error; what to do about it is in a line that begins with HINT:';
 COMMENT ON COLUMN gpss.jobs.since IS 'when the job got its status';
 COMMENT ON COLUMN gpss.jobs.next_retry_at IS 'when the next try of a job that retries is due; NULL while it is made';
 COMMENT ON COLUMN gpss.jobs.rows_loaded IS 'rows that all runs of the job have written';

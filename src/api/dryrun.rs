@@ -10,13 +10,13 @@ use crate::fdw::batch::Batch;
 use crate::fdw::sample;
 use crate::fdw::session::{self, Decoding, Running};
 use crate::model::epoch;
-use crate::model::job::{JobSpec, Output};
+use crate::model::job::{JobSpec, Mapping, Output};
 use crate::model::reset::{Reset, Start};
 use crate::model::rows::Verdict;
 use crate::model::statement::{self, qualified};
 use crate::pg::call::{Json, Required, Text};
 use crate::pg::caught::{self, Level};
-use crate::pg::fdw::Table;
+use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::signals;
 use crate::pg::spi::Plan;
 use crate::pg::subtx::{subtx, trial};
@@ -183,11 +183,25 @@ fn rows(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<V
     for ((output, statement), plan) in outputs.iter().zip(statements).zip(&plans) {
         lines.push(of_statement((output, statement)));
         let target = qualified(&output.target);
+        let time = only_time(tx, output)?;
         for message in &messages {
-            lines.extend(of_message(tx, &target, message, &decoding, plan)?);
+            lines.extend(of_message(tx, &target, message, &decoding, plan, time.as_ref())?);
         }
     }
     Ok(lines)
+}
+
+/// How the target's column of a date or time is made, if it has one only: what a trial finds wrong with
+/// such a value is about that one.
+fn only_time(tx: &Tx, output: &Output) -> Result<Option<Mapping>> {
+    let columns = relation_columns(submit::oid(tx, &output.target)?);
+    let is_time = |mapping: &&Mapping| {
+        let column = columns.iter().find(|column| column.name == mapping.column);
+        let of_time = ["timestamp", "date", "time "];
+        column.is_some_and(|c| of_time.iter().any(|name| c.type_name.starts_with(name)))
+    };
+    let mut times = output.mapping.iter().flatten().filter(is_time);
+    Ok(times.next().filter(|_| times.next().is_none()).cloned())
 }
 
 /// The rows of one message for one table, or its error.
@@ -197,6 +211,7 @@ fn of_message(
     batch: &Rc<Batch>,
     decoding: &Rc<Decoding>,
     plan: &Plan,
+    time: Option<&Mapping>,
 ) -> Result<Vec<Line>> {
     let Some((block, message)) = batch.rows().next() else { return Ok(vec![]) };
     let line = || Line {
@@ -229,13 +244,13 @@ fn of_message(
             Ok(rows.into_iter().map(line).collect())
         }
         Err(error) if error.sqlstate == SqlState::QUERY_CANCELED => Err(error),
-        Err(error) => failed(&epoch::explained(error).to_string()),
+        Err(error) => failed(&epoch::explained(error, time).to_string()),
     }
 }
 
 /// The rows of an output's statement as JSON, each value as its column's type.
 fn trial_of(tx: &Tx, spec: &JobSpec, output: &Output, table: &Table) -> Result<String> {
     let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-    let target = crate::pg::fdw::relation_columns(submit::oid(tx, &output.target)?);
+    let target = relation_columns(submit::oid(tx, &output.target)?);
     statement::trial_statement(spec, output, &source, &target)
 }

@@ -62,7 +62,9 @@ fn job_or_config(tx: &Tx, text: &str, properties: Json) -> Result<Named> {
     }
     // A configuration has at least a colon.
     if !text.contains(':') {
-        return Err(unknown_job(text));
+        return Err(unknown_job(text).hint(format!(
+            "{JOBS} A load configuration is given by its text, not by the name of its file."
+        )));
     }
     let config = submit::parse(text, &jobs::template_values(properties)?)?;
     Ok(Named::Config(Box::new(config)))
@@ -91,7 +93,8 @@ fn check_program_privilege() -> Result<()> {
     .hint("Remove ALERT, or have a superuser GRANT pg_execute_server_program TO the role."))
 }
 
+const JOBS: &str = "SELECT name FROM gpss.jobs lists the jobs you may see.";
+
 fn unknown_job(name: &str) -> Error {
-    Error::new(SqlState::UNDEFINED_OBJECT, format!("job \"{name}\" does not exist"))
-        .hint("SELECT name FROM gpss.jobs lists the jobs you may see.")
+    Error::new(SqlState::UNDEFINED_OBJECT, format!("job \"{name}\" does not exist")).hint(JOBS)
 }

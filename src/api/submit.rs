@@ -12,6 +12,7 @@ use crate::model::job::{
 };
 use crate::model::names;
 use crate::model::statement::{self, insert_statement, qualified, quote_ident};
+use crate::pg::acl;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::parser;
@@ -303,6 +304,23 @@ pub fn oid(tx: &Tx, name: &TableName) -> Result<Oid> {
     Ok(found.into_iter().next().unwrap_or(Oid::INVALID))
 }
 
+/// A missing privilege with the GRANT for it, where it is the one on the target or the source.
+fn with_grant(tx: &Tx, spec: &JobSpec, output: &Output, error: Error) -> Result<Error> {
+    for (table, privilege) in [(&output.target, "INSERT"), (&spec.source, "SELECT")] {
+        let sql = "SELECT pg_catalog.has_table_privilege($1, $2)
+            OR pg_catalog.has_any_column_privilege($1, $2)";
+        let args = [oid(tx, table)?.into(), privilege.into()];
+        if spi::select(tx, sql, &args, |row| row.get::<bool>(1))? == [false] {
+            let role = quote_ident(&acl::role_name(acl::current_user()));
+            let table = qualified(table);
+            return Ok(error
+                .detail(format!("Role {role} lacks the privilege {privilege} on the table."))
+                .hint(format!("GRANT {privilege} ON {table} TO {role}.")));
+        }
+    }
+    Ok(error)
+}
+
 /// Builds the job's statements and has PostgreSQL plan them: names, types and privileges are wrong now
 /// or never (GPSS does the same with EXPLAIN). Returns the statements.
 pub fn check_statements(tx: &Tx, spec: &JobSpec) -> Result<Vec<String>> {
@@ -398,7 +416,7 @@ fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
         return Ok(sql);
     };
     if error.sqlstate == SqlState::INSUFFICIENT_PRIVILEGE {
-        return Err(error);
+        return Err(with_grant(tx, spec, output, error)?);
     }
     if let Some(transformer) = &output.transformer {
         return Err(error_of_transformer(tx, error, output, transformer));
@@ -418,7 +436,10 @@ fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
     let mut parts = in_mapping.chain(in_filter);
     let culprit = parts.find_map(|(sql, place)| failing(sql).map(|alone| (alone, place)));
     Err(match culprit {
-        Some((alone, place)) => {
+        Some((mut alone, place)) => {
+            if alone.sqlstate == SqlState::UNDEFINED_COLUMN {
+                alone.hint.get_or_insert_with(|| format!("Source columns: {}.", source.join(", ")));
+            }
             let detail = alone.detail.clone().map_or(place.clone(), |d| format!("{d}\n{place}"));
             alone.detail(detail)
         }

@@ -27,6 +27,23 @@ fn similar<'a>(topic: &str, names: &'a [String]) -> Option<&'a str> {
     })
 }
 
+/// Topics that a hint names at most.
+const NAMED: usize = 10;
+
+/// What topics there are instead: the one that is meant, or else all; None when there are none.
+fn known(topic: &str, names: &[String]) -> Option<String> {
+    if let Some(near) = similar(topic, names) {
+        return Some(format!("There is a topic \"{near}\"."));
+    }
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.retain(|name| !name.starts_with("__"));
+    names.sort_unstable();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| format!("There are the topics {}{more}.", names.join(", ")))
+}
+
 /// A partition that has no leader can be neither read nor asked.
 pub fn no_leader(topic: &str, partition: i32) -> Error {
     Error::new(
@@ -56,8 +73,8 @@ impl Consumer {
                 return error;
             }
             let names = self.session.client.topic_names(timeout.min(NAMES_TIMEOUT));
-            match names.as_ref().and_then(|names| similar(topic, names)) {
-                Some(near) => error.hint(format!("There is a topic \"{near}\".")),
+            match names.as_ref().and_then(|names| known(topic, names)) {
+                Some(known) => error.hint(known),
                 None => error,
             }
         })
@@ -235,5 +252,15 @@ mod tests {
         assert_eq!(similar("god", &names), Some("GOOD"));
         assert_eq!(similar("_consumer_offsets", &names), None);
         assert_eq!(similar("something", &names), None);
+        let said = |topic, names| known(topic, names).unwrap_or_default();
+        assert_eq!(said("Good", &names), "There is a topic \"GOOD\".");
+        assert_eq!(said("something", &names), "There are the topics GOOD, goods, other.");
+        assert_eq!(said("something", &names[2..3]), "");
+        let many: Vec<String> = (10..30).map(|n| format!("topic{n}")).collect();
+        assert!(
+            said("x", &many).ends_with("topic18, topic19 and 10 more."),
+            "{}",
+            said("x", &many)
+        );
     }
 }

@@ -122,7 +122,10 @@ impl Load for Search<'_> {
         let Failure { error, statement, .. } = failure;
         let message = Rc::new(self.batch.slice(index..index + 1));
         let place = self.statement.place(self.tx, &message, statement, &error)?;
-        self.refused.push(Refused { index, error: epoch::explained(error), place });
+        let column = place.as_ref().and_then(|place| place.column.as_deref());
+        let mapping = column.and_then(|column| self.statement.mapping(statement, column));
+        let error = epoch::explained(error, mapping);
+        self.refused.push(Refused { index, error, place });
         let refused = self.refused.as_slice();
         let hopeless =
             refused.len() == ENOUGH && index < ENOUGH && !refused.iter().any(is_surely_its_own);

@@ -7,7 +7,7 @@ use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::fdw::session::{self, Decoding, Progress, Running};
 use crate::fdw::source;
-use crate::model::job::TableName;
+use crate::model::job::{Mapping, Output, TableName};
 use crate::model::printable::counted;
 use crate::model::rows::Side;
 use crate::model::statement::{self, Trials, qualified};
@@ -24,6 +24,8 @@ pub struct Statement {
     plans: Vec<Plan>,
     /// Where they write to.
     targets: Vec<String>,
+    /// How each of them makes its columns.
+    mappings: Vec<Vec<Mapping>>,
     /// What tells where a message fails, and made of it when the first one does.
     trials: Vec<Trials>,
     parts: OnceCell<Vec<Parts>>,
@@ -39,6 +41,8 @@ impl Statement {
         source::check_wrapper(&table)?;
         let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
         let (mut statements, mut trials, mut targets) = (vec![], vec![], vec![]);
+        let mapping = |output: &Output| output.mapping.clone().unwrap_or_default();
+        let mappings = job.spec.outputs.iter().map(mapping).collect();
         for output in &job.spec.outputs {
             let target = relation_columns(relation(tx, &output.target, "table")?);
             statements.push(statement::insert_statement(&job.spec, output, &source, &target)?);
@@ -49,7 +53,7 @@ impl Statement {
         // For gpss.errors, whatever the mapping wants.
         decoding.needs.headers = true;
         let (parts, decoding) = (OnceCell::new(), Rc::new(decoding));
-        Ok((Statement { plans, targets, trials, parts, decoding }, table))
+        Ok((Statement { plans, targets, mappings, trials, parts, decoding }, table))
     }
 
     /// Runs over a batch, table after table; the number of rows written.
@@ -80,6 +84,11 @@ impl Statement {
             all.add(plan.targets(tx)?);
         }
         Ok(all)
+    }
+
+    /// How the `output`-th statement makes a column; None without a mapping.
+    pub(super) fn mapping(&self, output: usize, column: &str) -> Option<&Mapping> {
+        self.mappings.get(output)?.iter().find(|mapping| mapping.column == column)
     }
 
     /// Where the `output`-th statement has failed with `error` over a batch of one message; None when

@@ -300,7 +300,11 @@ fn settable(column: &str, table: &TableName, columns: &[TargetColumn], who: &str
                 format!("column \"{column}\" of table {} does not exist", qualified(table)),
             )
             .detail(who);
-            error.hint = suggest::hint(column, columns.iter().map(|c| c.name.as_str()));
+            let names = || columns.iter().map(|c| c.name.as_str());
+            error.hint = suggest::hint(column, names()).or_else(|| {
+                let names: Vec<&str> = names().collect();
+                Some(format!("Its columns are: {}.", names.join(", ")))
+            });
             Err(error)
         }
     }

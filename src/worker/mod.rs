@@ -16,11 +16,16 @@ mod task;
 use crate::error::Error;
 use crate::model::printable::shortened;
 
-/// An error as `gpss.jobs.errmsg` shows it.
+/// An error as `gpss.jobs.errmsg` shows it: message and detail, and the hint in a line of its own.
 fn describe(error: &Error) -> String {
-    let mut text = shortened(&error.to_string()).into_owned();
+    describe_with(error, "")
+}
+
+/// The same with a remark on the error.
+fn describe_with(error: &Error, remark: &str) -> String {
+    let mut text = format!("{}{remark}", shortened(&error.to_string()));
     if let Some(hint) = error.hint.as_deref().or_else(|| hints::hint(error.sqlstate)) {
-        text.push_str(" HINT: ");
+        text.push_str("\nHINT: ");
         text.push_str(hint);
     }
     text

@@ -156,7 +156,8 @@ fn milliseconds_for_a_time_are_explained() {
     scene.topic.send_lines(0, "1600000000000,1\n2026-01-01,2\n");
     scene.db.sql("SELECT gpss.submit_job('load', 'source', 'target')");
     let dryrun = "SELECT error FROM gpss.dryrun('load') WHERE error IS NOT NULL";
-    let advice = "to_timestamp((doc->>'field')::bigint / 1000.0)";
+    let advice = "Make source column \"at\" a bigint, with ALTER FOREIGN TABLE or TYPE in the file, \
+                  and map column \"at\" to to_timestamp(\"at\" / 1000.0), in the mapping of submit_job";
     let error = scene.db.sql(dryrun);
     assert!(error.contains(advice), "{error}");
     scene.run("load");

@@ -92,7 +92,7 @@ fn a_first_load_of_nothing_but_rejected_messages_ends_with_an_error_and_can_be_r
     scene.db.sql(&format!("{start}; {wait}"));
     assert_eq!(
         scene.db.sql(job),
-        "JOB_SUCCESS|1 message was rejected and not loaded HINT: gpss.errors has them and says why. \
+        "JOB_SUCCESS|1 message was rejected and not loaded\nHINT: gpss.errors has them and says why. \
          gpss.retry_errors('load') loads them when that is mended."
     );
 }
@@ -110,7 +110,7 @@ fn a_first_bad_message_does_not_stop_a_job_that_goes_on_and_many_do() {
     eventually("the bad message is recorded", 30, || scene.db.number(rejected) == 1);
     assert_eq!(
         scene.db.sql("SELECT status, errmsg FROM gpss.jobs"),
-        "JOB_RUNNING|the only message that the job has read so far was rejected HINT: gpss.errors says why."
+        "JOB_RUNNING|the only message that the job has read so far was rejected\nHINT: gpss.errors says why."
     );
     let bad: Vec<Record<'_>> = (0..9).map(|_| value(b"no JSON")).collect();
     super::support::Producer::new(&scene.topic).send(bad);

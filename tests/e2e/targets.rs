@@ -30,6 +30,32 @@ const ATTACH: &str =
                           SERVER far";
 
 #[test]
+fn a_table_that_another_server_lacks_is_named_with_that_server() {
+    let scene = Scene::new(1);
+    let far = far(&scene);
+    scene.db.sql(ATTACH);
+    far.sql("ALTER TABLE far RENAME TO away");
+    scene.submit(100);
+    scene.topic.send_numbers(0..10);
+    scene.start();
+    eventually("the end", 30, || scene.status() == "JOB_ERROR");
+    let errmsg = || scene.db.sql("SELECT errmsg FROM gpss.jobs");
+    assert_eq!(
+        errmsg(),
+        "relation \"public.far\" does not exist\nHINT: The table is missing behind foreign server \
+         \"far\": create it there, or correct the options of foreign table public.far, and start the \
+         job: it goes on where it was."
+    );
+    scene.db.sql("ALTER FOREIGN TABLE far OPTIONS (schema_name 'elsewhere', table_name 'away')");
+    scene.start();
+    eventually("the end", 30, || scene.status() == "JOB_ERROR" && errmsg().contains("elsewhere"));
+    assert!(errmsg().contains("behind foreign server \"far\""), "{}", errmsg());
+    scene.db.sql("ALTER FOREIGN TABLE far OPTIONS (SET schema_name 'public')");
+    scene.start();
+    scene.expect_exactly(0..10);
+}
+
+#[test]
 fn rows_of_a_foreign_table_wait_for_their_offsets_so_that_a_crash_repeats_no_batch() {
     let scene = Scene::new(1);
     let far = far(&scene);

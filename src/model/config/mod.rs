@@ -142,6 +142,9 @@ pub fn parse(config: &str, properties: &BTreeMap<String, String>) -> Result<Load
     if is_file_name(config) {
         return Err(no_text(config));
     }
+    if is_word(config) {
+        return Err(no_text_but(config, "a name"));
+    }
     let filled = template::fill(config, properties)?;
     let mut notices = Vec::new();
     let mut root = tree(&filled.text, &mut notices)?;
@@ -227,12 +230,22 @@ pub fn is_file_name(text: &str) -> bool {
             || [".yaml", ".yml", ".json"].iter().any(|end| lower.ends_with(end)))
 }
 
+/// Is it one word, which no configuration is?
+fn is_word(text: &str) -> bool {
+    let word = text.trim();
+    !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "\"':{[#&*!|>%@`".contains(c))
+}
+
 /// The refusal of a file's name where its text is wanted.
 pub fn no_text(name: &str) -> Error {
+    no_text_but(name, "the name of a file")
+}
+
+fn no_text_but(name: &str, what: &str) -> Error {
     let name = yaml::shown(name.trim());
     Error::new(
         SqlState::INVALID_PARAMETER,
-        format!("\"{name}\" is the name of a file, not the text of a load configuration"),
+        format!("\"{name}\" is {what}, not the text of a load configuration"),
     )
     .detail("The server does not read files of the client.")
     .hint(format!(
@@ -405,12 +418,17 @@ option:
             assert!(error.message.contains("is the name of a file"), "{name}: {error}");
             assert!(error.hint.unwrap().contains("`cat "), "{name}");
         }
-        for text in ["KAFKA: x.yaml", "{\"a\": \"b.json\"}", "KAFKA:\n  x.yaml", "job"] {
+        for text in ["KAFKA: x.yaml", "{\"a\": \"b.json\"}", "KAFKA:\n  x.yaml", "a job"] {
             let error = parse(text, &BTreeMap::new()).unwrap_err();
             assert_eq!(error.sqlstate, SqlState::SYNTAX_ERROR, "{text}");
         }
-        let error = parse("job", &BTreeMap::new()).unwrap_err();
+        let error = parse("a job", &BTreeMap::new()).unwrap_err();
         assert!(error.hint.unwrap().starts_with("Give the text"));
+        let error = parse(" mobile_info\n", &BTreeMap::new()).unwrap_err();
+        assert_eq!(
+            error.message,
+            "\"mobile_info\" is a name, not the text of a load configuration"
+        );
     }
 
     const FLOW: &str = "\

@@ -53,6 +53,15 @@ pub(super) const KEYS: [Key; 18] = [
     key("BYTES_TO_BASE64", "bytes_to_base64"),
 ];
 
+/// The keys of versions 1 and 2 that the format has, but those of format custom.
+pub(super) fn keys_v2(format: Format) -> impl Iterator<Item = &'static str> {
+    let has = move |key: &&Key| {
+        let known = OPTIONS.iter().find(|option| option.name == key.option);
+        known.is_some_and(|option| option.formats.contains(&format))
+    };
+    KEYS.iter().filter(has).map(|key| key.v2)
+}
+
 /// Takes the keys of versions 1 and 2 that the format has.
 pub(super) fn take_v2(block: &mut Map, content: &mut Content) -> Result<()> {
     take(block, content, |key| key.v2, "PARAMSTR")

@@ -36,6 +36,9 @@ pub(super) fn take_v2(map: &mut Map, default_name: &str, seen: &mut Seen) -> Res
     let columns = complete(format, columns, default_name, map, seen)?;
     let mut content = Content::new(format);
     let mut own = None;
+    if let Some((name, _)) = BLOCKS.iter().find(|(_, of)| *of == format) {
+        map.has_deeper(name, options::keys_v2(format));
+    }
     for (name, of) in BLOCKS {
         match map.take(name)? {
             Some(value) if of == format => own = Some(value),

@@ -46,6 +46,10 @@ pub(super) struct Map {
     entries: Vec<Entry>,
     /// The keys that were asked for: together the keys that may stand here.
     known: Vec<&'static str>,
+    /// Those of them that are refused or do nothing.
+    useless: Vec<&'static str>,
+    /// Keys that belong into the mapping of one of the keys here, and which that is.
+    deeper: Vec<(&'static str, &'static str)>,
 }
 
 impl Place {
@@ -210,7 +214,7 @@ impl Value {
         match self.node.content {
             Content::Map(entries) => {
                 refuse_duplicates(&self.place, &entries)?;
-                Ok(Map { place: self.place, entries, known: Vec::new() })
+                Ok(Map::new(self.place, entries))
             }
             _ => Err(self.place.error("must be a mapping of keys to values")),
         }
@@ -219,7 +223,7 @@ impl Value {
     /// `map`, where no value is a mapping without keys.
     pub(super) fn map_or_empty(self) -> Result<Map> {
         if self.node.is_null() {
-            return Ok(Map { place: self.place, entries: Vec::new(), known: Vec::new() });
+            return Ok(Map::new(self.place, Vec::new()));
         }
         self.map()
     }
@@ -286,6 +290,10 @@ fn duplicate(place: &Place, key: &str, first: usize, second: usize) -> Error {
 }
 
 impl Map {
+    fn new(place: Place, entries: Vec<Entry>) -> Map {
+        Map { place, entries, known: vec![], useless: vec![], deeper: vec![] }
+    }
+
     pub(super) fn place(&self) -> Place {
         self.place.clone()
     }
@@ -330,6 +338,7 @@ impl Map {
 
     /// Takes keys that have no meaning here, and of which everybody knows that.
     pub(super) fn ignore(&mut self, keys: &[&'static str]) -> Result<()> {
+        self.useless.extend(keys);
         keys.iter().try_for_each(|key| self.take_any(key).map(drop))
     }
 
@@ -340,6 +349,7 @@ impl Map {
         why: &str,
         notices: &mut Vec<String>,
     ) -> Result<()> {
+        self.useless.extend(keys);
         for key in keys {
             if self.take(key)?.is_some() {
                 notices.push(format!("{} is not used: {why}", self.place.spelled(key)));
@@ -350,6 +360,7 @@ impl Map {
 
     /// Refuses keys that GPSS has and we do not, so that none is silently ignored.
     pub(super) fn unsupported(&mut self, keys: &[&'static str], hint: &str) -> Result<()> {
+        self.useless.extend(keys);
         for key in keys {
             // Also without a value: `s3:` chooses a source.
             if let Some(value) = self.take_any(key)? {
@@ -368,6 +379,15 @@ impl Map {
             }
         }
         Ok(())
+    }
+
+    /// Says which keys belong into the mapping of `key`, for who writes one of them here.
+    pub(super) fn has_deeper(
+        &mut self,
+        key: &'static str,
+        keys: impl IntoIterator<Item = &'static str>,
+    ) {
+        self.deeper.extend(keys.into_iter().map(|deeper| (deeper, key)));
     }
 
     /// All keys and values in their order, for a mapping with keys of the user's own.
@@ -428,9 +448,24 @@ impl Map {
     fn unknown(&self, entry: &Entry) -> Error {
         let message = format!("unknown key \"{}\" in {}", shown(&entry.key), self.place.name());
         let mut error = error_at(entry.line, message);
-        let known: Vec<String> = self.known.iter().map(|key| self.place.spelled(key)).collect();
-        error.hint = suggest::hint(&entry.key, known.iter().map(String::as_str));
+        let spelled = |keys: &[&str]| keys.iter().map(|key| self.place.spelled(key)).collect();
+        let known: Vec<String> = spelled(&self.known);
+        error.hint = suggest::hint(&entry.key, known.iter().map(String::as_str))
+            .or_else(|| self.deeper_hint(&entry.key))
+            .or_else(|| {
+                let useful = self.known.iter().filter(|key| !self.useless.contains(key));
+                let useful: Vec<String> = spelled(&useful.copied().collect::<Vec<_>>());
+                let list = format!("Valid keys in this context are: {}.", useful.join(", "));
+                (!useful.is_empty()).then_some(list)
+            });
         error
+    }
+
+    fn deeper_hint(&self, key: &str) -> Option<String> {
+        let near = suggest::nearest(key, self.deeper.iter().map(|(deeper, _)| *deeper))?;
+        let (_, above) = self.deeper.iter().find(|(deeper, _)| *deeper == near)?;
+        let (near, above) = (self.place.spelled(near), self.place.spelled(above));
+        Some(format!("Perhaps you meant \"{near}\" in {above}."))
     }
 }
 

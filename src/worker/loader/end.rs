@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::state::Status;
 use crate::pg::tx::{Tx, tx};
 use crate::pg::{acl, activity, caught, lock, signals};
-use crate::worker::{describe, hints, task};
+use crate::worker::{describe, describe_with, hints, task};
 
 /// What PostgreSQL says of a table, a column, a function or a privilege that is missing has seldom a
 /// hint.
@@ -82,18 +82,21 @@ impl Loader {
     /// Ends the run: only the user can mend this, or the attempts are used up.
     pub(super) fn fail(&mut self, error: &Error) -> Result<()> {
         let mut error = error.clone();
+        if let Some(job) = &self.job {
+            let remote = tx(|tx| hints::of_remote_table(tx, &job.spec, &error));
+            error.hint = error.hint.or(remote.ok().flatten());
+        }
         if error.sqlstate.as_str().starts_with("42") && hints::hint(error.sqlstate).is_none() {
             error.hint.get_or_insert_with(|| MEND.to_owned());
         }
-        let mut text = describe(&error);
         let told = self.job.as_ref().is_some_and(|job| job.spec.schedule.max_retries.is_some());
-        match self.retries.made() {
-            0 => {}
-            _ if !told => {}
-            1 => text.push_str(" (tried again once)"),
-            times => text.push_str(&format!(" (tried again {times} times)")),
-        }
-        self.end(Status::Error, Some(text))
+        let retries = match self.retries.made() {
+            _ if !told => String::new(),
+            0 => String::new(),
+            1 => " (tried again once)".to_owned(),
+            times => format!(" (tried again {times} times)"),
+        };
+        self.end(Status::Error, Some(describe_with(&error, &retries)))
     }
 
     /// The process was told to stop. By `stop_job` the job ends too, which then sets the status; at a
@@ -135,7 +138,7 @@ impl Loader {
 /// What is to be said, one after the other.
 fn joined(first: Option<String>, second: Option<String>) -> Option<String> {
     match (first, second) {
-        (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+        (Some(first), Some(second)) => Some(format!("{first}\n{second}")),
         (first, second) => first.or(second),
     }
 }

@@ -124,7 +124,7 @@ KAFKA:
         ));
         let status = format!("SELECT status, errmsg FROM gpss.jobs WHERE name = '{job}'");
         let status = self.db.sql(&status);
-        let rejected = status.contains("rejected and not loaded HINT: gpss.errors");
+        let rejected = status.contains("rejected and not loaded\nHINT: gpss.errors");
         assert!(
             status == "JOB_SUCCESS|" || (status.starts_with("JOB_SUCCESS|") && rejected),
             "{status}"

@@ -75,6 +75,9 @@ SELECT call, pg_temp.error_of('SELECT gpss.submit_job(' || call || ')') FROM (VA
 SELECT pg_temp.error_of($$SELECT gpss.submit_job('j', 'job.yaml')$$);
 SELECT call, pg_temp.error_of(format('SELECT * FROM gpss.%s(%L)', call, '/etc/gpss/job.yml')) LIKE '22023: %is the name of a file%' AS told
 FROM unnest('{load,check,dryrun,convert}'::text[]) AS call;
+-- One word is none either; where a job's name may stand, it is that.
+SELECT call, pg_temp.error_of(format('SELECT * FROM gpss.%s(%L)', call, 'mobile_info'))
+FROM unnest('{load,check,dryrun,convert}'::text[]) AS call;
 
 -- One NOTICE for all that has no effect, and none for what everybody knows.
 BEGIN;

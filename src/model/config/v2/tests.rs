@@ -190,6 +190,18 @@ USER: loader ⇒ rabbitmq: ⇒ line 2: RABBITMQ"#;
 }
 
 #[test]
+fn unknown_keys_get_the_known_ones() {
+    let table = r#"ERROR_LIMIT: 5 ⇒ NEWLINES: a ⇒ Valid keys in this context are: SOURCE, FORMAT, COLUMNS, AVRO_OPTION, CSV_OPTION, CUSTOM_OPTION, DELIMITED_OPTION, JSONL_OPTION, PROTOBUF_OPTION, TEXT_OPTION, ENCODING, FILTER, ERROR_LIMIT.
+FORMAT: json ⇒ FORMAT: csv\nDELIMITTER: ";" ⇒ Perhaps you meant "DELIMITER" in CSV_OPTION.
+FORMAT: json ⇒ FORMAT: delimited\nDELIMITER: ";"\nDELIMITED_OPTION: {DELIMITER: ";"} ⇒ Perhaps you meant "DELIMITER" in DELIMITED_OPTION.
+FORMAT: json ⇒ FORMAT: csv\nCSV_OPTION: {DELIMITTER: ";"} ⇒ Perhaps you meant "DELIMITER".
+MINIMAL_INTERVAL: 1000 ⇒ EVERY: 1000 ⇒ Valid keys in this context are: MAX_ROW, MINIMAL_INTERVAL, CONSISTENCY."#;
+    for (text, hint) in cases(table) {
+        assert_eq!(refused(&text).hint.as_deref(), Some(hint), "{text}");
+    }
+}
+
+#[test]
 fn mistakes_are_named_with_line_and_path() {
     let table = r#"TOPIC: ⇒ TOPICS: ⇒ line 5: unknown key "TOPICS" in KAFKA:INPUT:SOURCE
 , TOPIC: readings ⇒ ⇒ line 5: KAFKA:INPUT:SOURCE lacks the key TOPIC
