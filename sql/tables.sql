@@ -135,6 +135,10 @@ CREATE TABLE gpss.worker (
     slot integer NOT NULL,
     run_id bigint NOT NULL,
     pid integer,
+    -- How many workers there are: partition p is read by slot p % slots.
+    slots integer NOT NULL DEFAULT 1,
+    -- Shared memory of the process with ends of partitions that it has heard of and not written down.
+    board bigint,
     positioned boolean NOT NULL DEFAULT false,
     finished boolean NOT NULL DEFAULT false,
     PRIMARY KEY (job_id, slot)

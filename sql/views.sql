@@ -6,6 +6,23 @@ CREATE FOREIGN DATA WRAPPER gpss HANDLER gpss.fdw_handler VALIDATOR gpss.fdw_val
 CREATE EVENT TRIGGER gpss_before_drop_extension ON ddl_command_start
     WHEN TAG IN ('DROP EXTENSION') EXECUTE FUNCTION gpss.before_drop_extension();
 
+-- gpss.offsets with the ends of partitions as last heard of, which a worker that waits, or writes a batch for long,
+-- shows in shared memory.
+CREATE VIEW gpss.latest_offsets AS
+SELECT o.job_id, o.partition, o.begin_offset, o.next_offset,
+       CASE WHEN h.at IS NULL THEN o.high_watermark ELSE greatest(h.high, o.next_offset) END AS high_watermark,
+       coalesce(h.at, o.watermark_at) AS watermark_at,
+       o.last_message_at, o.messages, o.rows_loaded, o.rows_rejected, o.started_at, o.updated_at
+FROM gpss.offsets o
+LEFT JOIN LATERAL (
+    SELECT heard[1] AS high, to_timestamp(heard[2] / 1e6) AS at
+    FROM (SELECT gpss.heard_end(w.board, o.partition / w.slots) AS heard
+          FROM gpss.worker w
+          JOIN gpss.run r ON r.job_id = w.job_id AND r.id = w.run_id
+          WHERE w.job_id = o.job_id AND w.slot = o.partition % w.slots AND NOT w.finished) w
+    WHERE to_timestamp(heard[2] / 1e6) > o.watermark_at
+) h ON true;
+
 CREATE VIEW gpss.progress WITH (security_barrier) AS
 SELECT j.name AS job,
        j.spec->>'topic' AS topic,
@@ -21,7 +38,7 @@ SELECT j.name AS job,
        o.started_at,
        o.updated_at,
        o.watermark_at,
-       b.started_at AS batch_started_at,
+       CASE WHEN a.is_loading THEN a.since END AS batch_started_at,
        coalesce(o.waiting_since, l.since) AS waiting_since,
        coalesce(o.reason, l.reason) AS waiting_for
 FROM gpss.job j
@@ -29,7 +46,7 @@ FROM gpss.job j
 JOIN (SELECT job_id, partition, o.begin_offset, o.next_offset, o.high_watermark, o.watermark_at,
              o.last_message_at, o.rows_loaded, o.rows_rejected, o.started_at, o.updated_at,
              q.since AS waiting_since, q.reason
-      FROM gpss.offsets o
+      FROM gpss.latest_offsets o
       FULL JOIN (SELECT q.job_id, q.partition, q.since, q.reason
                  FROM gpss.waiting q
                  JOIN gpss.run r ON r.job_id = q.job_id AND r.id = q.run_id) q
@@ -39,26 +56,29 @@ LEFT JOIN LATERAL (
     FROM gpss.worker w
     WHERE w.job_id = j.id
       AND NOT w.finished
-      AND w.slot = o.partition % nullif((SELECT count(*) FROM gpss.worker all_slots WHERE all_slots.job_id = j.id), 0)
+      AND w.slot = o.partition % w.slots
       AND EXISTS (SELECT FROM gpss.run r WHERE r.job_id = j.id AND r.id = w.run_id)
 ) w ON true
--- The batch that the worker loads at this moment, which the catalog does not know before its commit.
+-- What the worker does at this moment; of a batch the catalog does not know before its commit.
 LEFT JOIN LATERAL (
-    SELECT a.state_change AS started_at, a.wait_event_type = 'Lock' AS is_blocked, a.wait_event
+    SELECT a.state_change AS since,
+           starts_with(a.query, format('gpss job "%s": loading ', j.name)) AS is_loading,
+           a.wait_event_type = 'Lock' AS is_blocked,
+           a.wait_event
     FROM pg_stat_activity a
     WHERE a.pid = w.pid
       AND a.backend_type = 'gpss loader'
       AND a.state = 'active'
-      AND starts_with(a.query, format('gpss job "%s": loading ', j.name))
-) b ON true
+      AND starts_with(a.query, format('gpss job "%s": ', j.name))
+) a ON true
 LEFT JOIN LATERAL (
     SELECT coalesce((SELECT min(lock.waitstart) FROM pg_locks lock
-                     WHERE lock.pid = w.pid AND NOT lock.granted), b.started_at) AS since,
-           format('a lock (%s) held by %s', b.wait_event,
+                     WHERE lock.pid = w.pid AND NOT lock.granted), a.since) AS since,
+           format('a lock (%s) held by %s', a.wait_event,
                   (SELECT string_agg(CASE pid WHEN 0 THEN 'a prepared transaction'
                                               ELSE 'process ' || pid END, ', ')
                    FROM unnest(pg_blocking_pids(w.pid)) AS pid)) AS reason
-    WHERE b.is_blocked
+    WHERE a.is_blocked
 ) l ON true
 WHERE j.removed_at IS NULL
   AND (pg_has_role(gpss.owner_oid(j.owner), 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER'));
@@ -127,7 +147,7 @@ LEFT JOIN LATERAL (
            max(CASE WHEN o.high_watermark > o.next_offset
                     THEN greatest(extract(epoch FROM clock_timestamp() - coalesce(o.last_message_at, o.started_at)), 0)
                     ELSE 0 END)::double precision AS lag_seconds
-    FROM gpss.offsets o
+    FROM gpss.latest_offsets o
     WHERE o.job_id = j.id
 ) p ON true
 WHERE j.removed_at IS NULL
@@ -245,6 +265,10 @@ COMMENT ON VIEW gpss.lost_ranges IS 'one row per range of offsets that a job wen
 COMMENT ON VIEW gpss.errors IS 'one row per rejected message, with the bytes as they came';
 COMMENT ON VIEW gpss.job_definitions IS 'one row per job and target table: what the job was submitted as; only for the owner and members of it';
 
+COMMENT ON VIEW gpss.latest_offsets IS 'for the views: where jobs stand, with the ends of partitions as last heard of';
+COMMENT ON FUNCTION gpss.heard_end(bigint, integer) IS
+    'for the views: the end of a partition that a worker has heard of and not written down, and when, in microseconds since 1970';
+
 COMMENT ON COLUMN gpss.jobs.id IS 'number of the job; its objects are called gpss_job_<number>';
 COMMENT ON COLUMN gpss.jobs.name IS 'name of the job';
 COMMENT ON COLUMN gpss.jobs.owner IS 'role that the job belongs to and runs as; - when it does not exist';
@@ -275,10 +299,23 @@ COMMENT ON COLUMN gpss.progress.rows_loaded IS 'rows that all runs of the job ha
 COMMENT ON COLUMN gpss.progress.rows_rejected IS 'messages of the partition that all runs of the job have rejected';
 COMMENT ON COLUMN gpss.progress.started_at IS 'when the last run began to read the partition';
 COMMENT ON COLUMN gpss.progress.updated_at IS 'when the offsets were last moved';
-COMMENT ON COLUMN gpss.progress.watermark_at IS 'when high_watermark was heard of';
+COMMENT ON COLUMN gpss.progress.watermark_at IS 'when high_watermark was heard of; not asked for again while it stays and the worker is not held up';
 COMMENT ON COLUMN gpss.progress.batch_started_at IS 'when the worker began to write the batch that it writes now';
 COMMENT ON COLUMN gpss.progress.waiting_since IS 'since when the partition waits';
 COMMENT ON COLUMN gpss.progress.waiting_for IS 'why the partition cannot be read, or the lock that its batch waits for; NULL: it does not wait';
+
+COMMENT ON COLUMN gpss.latest_offsets.job_id IS 'number of the job';
+COMMENT ON COLUMN gpss.latest_offsets.partition IS 'partition of the topic';
+COMMENT ON COLUMN gpss.latest_offsets.begin_offset IS 'offset at which the last run began';
+COMMENT ON COLUMN gpss.latest_offsets.next_offset IS 'next offset to read';
+COMMENT ON COLUMN gpss.latest_offsets.high_watermark IS 'end of the partition: offset that its next message gets';
+COMMENT ON COLUMN gpss.latest_offsets.watermark_at IS 'when high_watermark was heard of';
+COMMENT ON COLUMN gpss.latest_offsets.last_message_at IS 'Kafka''s timestamp of the last message that was loaded';
+COMMENT ON COLUMN gpss.latest_offsets.messages IS 'messages of the partition that all runs of the job have read';
+COMMENT ON COLUMN gpss.latest_offsets.rows_loaded IS 'rows that all runs of the job have written from the partition';
+COMMENT ON COLUMN gpss.latest_offsets.rows_rejected IS 'messages of the partition that all runs of the job have rejected';
+COMMENT ON COLUMN gpss.latest_offsets.started_at IS 'when the last run began to read the partition';
+COMMENT ON COLUMN gpss.latest_offsets.updated_at IS 'when the offsets were last moved';
 
 COMMENT ON COLUMN gpss.batches.id IS 'number of the batch; one batch may have several partitions';
 COMMENT ON COLUMN gpss.batches.job IS 'name of the job';

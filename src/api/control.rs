@@ -10,6 +10,7 @@ use crate::fdw::source::{self, KafkaSource};
 use crate::kafka::Consumer;
 use crate::model::reset::Reset;
 use crate::model::state::Status;
+use crate::pg::board::Board;
 use crate::pg::call::{Json, Required, Text};
 use crate::pg::fdw::Table;
 use crate::pg::lock::{self, Mode};
@@ -167,6 +168,14 @@ fn check_reset(tx: &Tx, job: &Job, reset: &Reset) -> Result<()> {
     consumer.close(METADATA_TIMEOUT);
     signals::check_for_interrupts();
     known.map_or(Ok(()), |known| reset.check_partitions(&topic, &known.partitions))
+}
+
+/// For the views: what a worker shows on its board in a place: a number, and when it was known. NULL when there is
+/// nothing. Anybody may ask: the boards have ends of partitions only.
+#[pg_extern(schema = "gpss", name = "heard_end", volatile, strict, parallel_safe)]
+fn heard_end(board: i64, place: i32) -> Option<Vec<i64>> {
+    let (board, place) = (u32::try_from(board).ok()?, usize::try_from(place).ok()?);
+    Board::read(board, place).map(|(end, at)| vec![end, at])
 }
 
 /// For the view gpss.jobs: do jobs start again by themselves after a restart of the server?

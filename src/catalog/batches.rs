@@ -40,7 +40,7 @@ const RECORD: &str = "WITH share AS (
         next_offset = s.end_offset,
         high_watermark = greatest(coalesce(nullif(s.high, -1), o.high_watermark), s.end_offset),
         watermark_at = CASE WHEN s.high = -1 THEN o.watermark_at
-                            ELSE pg_catalog.clock_timestamp() END,
+                            ELSE pg_catalog.clock_timestamp() - $15 * interval '1 microsecond' END,
         last_message_at = coalesce(pg_catalog.to_timestamp(nullif(s.last_ms, -1) / 1000.0),
                                    o.last_message_at),
         rows_loaded = o.rows_loaded + s.inserted,
@@ -91,7 +91,7 @@ impl Recorder {
         let _owner = AsUser::extension_owner();
         let mut types = vec![Type::Int8, Type::Int8, Type::Text, Type::Int4Array];
         types.resize(12, Type::Int8Array);
-        types.extend([Type::Int8, Type::Int8]);
+        types.extend([Type::Int8, Type::Int8, Type::Int8]);
         let plan = Plan::prepare(tx, RECORD, &types)?;
         Ok(Recorder { job_id, run_id, plan, shared: Cell::new(None) })
     }
@@ -99,7 +99,7 @@ impl Recorder {
     /// Moves the offsets by compare-and-set and adds the batch's rows; the batch's number. Without
     /// `end_reason` (a batch that holds no message) only the offsets move.
     ///
-    /// `age`: how long ago the batch's first message was taken. A batch `may_share` the row of
+    /// `age` and `heard`: how long ago the batch's first message was taken, and the ends were heard of. A batch `may_share` the row of
     /// those before it that may.
     ///
     /// Errors: 40001 when the run is over, or an offset is not where the caller read from, because
@@ -107,7 +107,7 @@ impl Recorder {
     pub fn record(
         &self,
         tx: &Tx,
-        age: Duration,
+        (age, heard): (Duration, Duration),
         end_reason: Option<&str>,
         may_share: bool,
         shares: &[Share],
@@ -127,12 +127,13 @@ impl Recorder {
         ];
         let mut args = vec![
             Arg::from(self.job_id),
-            Arg::from(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)),
+            Arg::from(micros(age)),
             Arg::from(end_reason),
             Arg::from(partitions.as_slice()),
         ];
         args.extend(columns.iter().map(|column| Arg::from(column.as_slice())));
-        args.extend([Arg::from(shared.map(|(id, _)| id)), Arg::from(self.run_id)]);
+        let shared_id = shared.map(|(id, _)| id);
+        args.extend::<[Arg<'_>; 3]>([shared_id.into(), self.run_id.into(), micros(heard).into()]);
         let _owner = AsUser::extension_owner();
         let row = |row: &Row<'_>| Ok((row.get::<i64>(1)?, row.get(2)?));
         let (moved, id) = one(self.plan.execute_returning(tx, &args, row)?)?;
@@ -149,6 +150,10 @@ impl Recorder {
             "The batch was rolled back; a run that goes on reads it again from the stored offsets.",
         ))
     }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// How many messages a run that has not ended has rejected.

@@ -94,7 +94,8 @@ pub fn watermarks(tx: &Tx, job_id: i64, high: &BTreeMap<i32, i64>) -> Result<()>
 /// Partitions that the topic has no longer, because it was made anew with fewer: nothing is left to
 /// read in them.
 pub fn close(tx: &Tx, job_id: i64, partitions: &[i32]) -> Result<()> {
-    let sql = "UPDATE gpss.offsets SET high_watermark = next_offset
+    let sql = "UPDATE gpss.offsets SET high_watermark = next_offset,
+                   watermark_at = pg_catalog.clock_timestamp()
                WHERE job_id = $1 AND partition = ANY ($2)";
     run(tx, sql, &[Arg::from(job_id), Arg::from(partitions)])?;
     Ok(())

@@ -157,17 +157,31 @@ pub fn forget_next_try(tx: &Tx, job_id: i64) -> Result<()> {
     Ok(())
 }
 
+/// A process of a run.
+pub struct Worker {
+    pub slot: i32,
+    pub slots: i32,
+    pub pid: i32,
+    /// Where it shows ends of partitions that are not in the catalog.
+    pub board: Option<u32>,
+}
+
 /// The worker of a slot says that it is there; true when its partitions have been positioned for
 /// this run before.
-pub fn register_worker(tx: &Tx, job_id: i64, slot: i32, run_id: i64, pid: i32) -> Result<bool> {
-    let sql = "INSERT INTO gpss.worker AS w (job_id, slot, run_id, pid) VALUES ($1, $2, $3, $4)
+pub fn register_worker(tx: &Tx, job_id: i64, run_id: i64, worker: &Worker) -> Result<bool> {
+    let sql = "INSERT INTO gpss.worker AS w (job_id, slot, run_id, pid, slots, board)
+        VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (job_id, slot) DO UPDATE SET
             pid = excluded.pid,
+            slots = excluded.slots,
+            board = excluded.board,
             run_id = excluded.run_id,
             positioned = w.positioned AND w.run_id = excluded.run_id,
             finished = false
         RETURNING positioned";
-    let args = [Arg::from(job_id), Arg::from(slot), Arg::from(run_id), Arg::from(pid)];
+    let Worker { slot, slots, pid, board } = *worker;
+    let board = board.map(i64::from);
+    let args = [job_id.into(), slot.into(), run_id.into(), pid.into(), slots.into(), board.into()];
     one(exec(tx, sql, &args, |row| row.get(1))?)
 }
 

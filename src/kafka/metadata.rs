@@ -5,7 +5,7 @@
 
 use super::consumer::{Consumer, SLICE, topic_name};
 use super::fault::Fault;
-use super::native::{Answer, EARLIEST, LATEST, Queue, TopicFound};
+use super::native::{Answer, EARLIEST, LATEST, PartitionOffsets, Queue, TopicFound};
 use crate::error::{Error, Result, SqlState};
 use crate::model::suggest;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -123,6 +123,25 @@ impl Consumer {
         Ok((offset(EARLIEST)?, offset(LATEST)?))
     }
 
+    /// The ends of partitions, as `watermarks` has them; those are left out whose leaders do not tell.
+    ///
+    /// # Errors
+    /// Also when one of them has no leader.
+    pub fn ends(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+        timeout: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<(i32, i64)>> {
+        if partitions.is_empty() {
+            return Ok(vec![]);
+        }
+        let answer = self.list_offsets(topic, partitions, LATEST, timeout, cancelled)?;
+        let ends = answer.map_err(|fault| self.no_offsets(&fault, topic, partitions, timeout))?;
+        Ok(ends.into_iter().filter_map(|(p, end)| Some((p, end.ok()?))).collect())
+    }
+
     /// Per partition the offset of the first message that is not older than `ms`, in milliseconds
     /// since the Unix epoch; None when there is none.
     pub fn offsets_for_time(
@@ -164,18 +183,24 @@ impl Consumer {
         timeout: Duration,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<(i32, i64)>> {
+        let failed = |fault: Fault| self.no_offsets(&fault, topic, partitions, timeout);
+        let answer = self.list_offsets(topic, partitions, what, timeout, cancelled)?;
+        let offsets = answer.map_err(failed)?;
+        offsets.into_iter().map(|(p, offset)| Ok((p, offset.map_err(failed)?))).collect()
+    }
+
+    fn list_offsets(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+        what: i64,
+        timeout: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Result<PartitionOffsets, Fault>> {
         let name = topic_name(topic)?;
         let client = &self.session.client;
         let committed = self.reads_committed;
-        let failed = |fault: Fault| {
-            let of = match partitions {
-                [partition] => format!("partition {partition} of "),
-                _ => String::new(),
-            };
-            let what = format!("cannot get the offsets of {of}Kafka topic \"{topic}\"");
-            self.failed(&fault, timeout, &what)
-        };
-        let answer = self.ask(
+        self.ask(
             timeout,
             cancelled,
             |queue| client.list_offsets(&name, partitions, what, committed, timeout, queue),
@@ -183,9 +208,22 @@ impl Consumer {
                 Answer::Offsets(offsets) => Some(offsets),
                 _ => None,
             },
-        )?;
-        let offsets = answer.map_err(failed)?;
-        offsets.into_iter().map(|(p, offset)| Ok((p, offset.map_err(failed)?))).collect()
+        )
+    }
+
+    fn no_offsets(
+        &self,
+        fault: &Fault,
+        topic: &str,
+        partitions: &[i32],
+        timeout: Duration,
+    ) -> Error {
+        let of = match partitions {
+            [partition] => format!("partition {partition} of "),
+            _ => String::new(),
+        };
+        let what = format!("cannot get the offsets of {of}Kafka topic \"{topic}\"");
+        self.failed(fault, timeout, &what)
     }
 
     /// Sends a question and waits for the answer that `read` recognises.

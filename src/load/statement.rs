@@ -34,11 +34,20 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// The foreign table that a job reads.
+    ///
+    /// # Errors
+    /// There is none of its name.
+    pub fn source(tx: &Tx, job: &Job) -> Result<Table> {
+        let table = Table::load(relation(tx, &job.spec.source, "foreign table")?);
+        source::check_wrapper(&table)?;
+        Ok(table)
+    }
+
     /// Builds and prepares the job's statements, by the search path that is set, and learns from their plans
     /// what they need.
     pub fn prepare(tx: &Tx, job: &Job) -> Result<(Statement, Table)> {
-        let table = Table::load(relation(tx, &job.spec.source, "foreign table")?);
-        source::check_wrapper(&table)?;
+        let table = Statement::source(tx, job)?;
         let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
         let (mut statements, mut trials, mut targets) = (vec![], vec![], vec![]);
         let mapping = |output: &Output| output.mapping.clone().unwrap_or_default();

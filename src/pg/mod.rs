@@ -10,6 +10,7 @@ pub mod activity;
 pub mod agent;
 pub mod backtrace;
 pub mod bgworker;
+pub mod board;
 pub mod call;
 pub mod caught;
 mod compat;

@@ -69,6 +69,8 @@ pub struct Collected {
     pub to: Offsets,
     pub high: Offsets,
     pub started: Instant,
+    /// Until then ends were heard of.
+    pub closed: Instant,
     pub reason: EndReason,
 }
 
@@ -296,7 +298,7 @@ impl Feed {
                     for (partition, _) in &high {
                         self.is_read(*partition);
                     }
-                    self.high.extend(high);
+                    self.heard(&high.into_iter().collect());
                     let range = 0..rows.len();
                     self.waiting.push_back(Part { rows: Arc::new(rows), range });
                     if !std::mem::replace(&mut self.told.0, true) {
@@ -350,6 +352,16 @@ impl Feed {
         self.reader.commit(collected.to.into_iter().collect());
         for rows in collected.batch.into_blocks() {
             self.reader.recycle(rows);
+        }
+    }
+
+    /// Ends of partitions, which may be older than those that are known.
+    pub fn heard(&mut self, ends: &Offsets) {
+        for (partition, end) in
+            ends.iter().filter(|(partition, _)| self.next.contains_key(partition))
+        {
+            let known = self.high.entry(*partition).or_insert(*end);
+            *known = (*known).max(*end);
         }
     }
 
@@ -449,6 +461,7 @@ impl Feed {
             to,
             batch: std::mem::take(&mut self.batch),
             started: self.started.take().unwrap_or_else(Instant::now),
+            closed: Instant::now(),
             reason,
         }
     }

@@ -106,8 +106,9 @@ fn transact(
         let mut shares = count(collected);
         let record = |end_reason, shares: &[Share]| {
             let age = collected.started.elapsed();
+            let heard = collected.closed.elapsed();
             let may_share = collected.reason == EndReason::Interval;
-            loading.batches.record(tx, age, end_reason, may_share, shares)
+            loading.batches.record(tx, (age, heard), end_reason, may_share, shares)
         };
         if collected.batch.is_empty() {
             return record(None, &shares).map(|_| None);

@@ -7,6 +7,7 @@ mod state;
 mod waits;
 
 use super::feed::{Feed, Limits, Next};
+use super::gauge::Gauge;
 use super::load::{self, Loading};
 use super::position::{self, METADATA_TIMEOUT, Resolved, Wanted};
 use super::task::{self, PostBatch};
@@ -21,7 +22,7 @@ use crate::fdw::source::{self, KafkaSource};
 use crate::fdw::watch::{CONFIRMED, Watch};
 use crate::gucs;
 use crate::kafka::{Consumer, MetadataAnswers, Properties, TopicFound};
-use crate::load::Blame;
+use crate::load::{Blame, Statement};
 use crate::model::assign;
 use crate::model::job::MissingTopic;
 use crate::model::printable::counted;
@@ -69,6 +70,7 @@ pub fn main() {
     let args = LoaderArgs::mine();
     bgworker::connect(args.database, Some(args.owner));
     let mut loader = Loader {
+        gauge: Gauge::start(args.slot, args.slots),
         args,
         locks: None,
         job: None,
@@ -90,6 +92,7 @@ pub fn main() {
 
 struct Loader {
     args: LoaderArgs,
+    gauge: Gauge,
     /// Of the job and the slot.
     locks: Option<[SessionLock; 2]>,
     job: Option<Job>,
@@ -273,7 +276,7 @@ impl Loader {
                 interval: Duration::from_millis(job.spec.commit.minimal_interval_ms),
             };
             activity::idle(&format!("gpss job \"{}\": waiting for messages", job.name));
-            match feed.next(limits)? {
+            match self.gauge.rest(|| feed.next(limits))? {
                 Next::Load(collected) => {
                     let messages = collected.batch.messages();
                     activity::running(&format!(
@@ -303,6 +306,7 @@ impl Loader {
                         return Ok(End::Obsolete);
                     }
                     feed.committed(collected);
+                    feed.heard(&self.gauge.ends());
                     if messages > 0 {
                         self.post_batch.committed();
                     }
@@ -436,7 +440,7 @@ impl Loader {
     /// Reads the catalog, and waits while the schedule says so. `Err` holds an end before the
     /// session has begun.
     fn register(&mut self) -> Result<Result<Registered, End>> {
-        let LoaderArgs { job_id, slot, run_id, .. } = self.args;
+        let LoaderArgs { job_id, slot, slots, run_id, .. } = self.args;
         // In a transaction of its own, so that the views show a worker whose statement fails.
         let registered = tx(|tx| {
             if acl::extension_oid("gpss").is_none() {
@@ -449,7 +453,8 @@ impl Loader {
                 return Ok(None);
             }
             let pid = std::process::id() as i32;
-            let positioned = runs::register_worker(tx, job_id, slot, run_id, pid)?;
+            let worker = runs::Worker { slot, slots, pid, board: self.gauge.board() };
+            let positioned = runs::register_worker(tx, job_id, run_id, &worker)?;
             self.trying(tx)?;
             Ok(Some((job, run, positioned)))
         })?;
@@ -503,6 +508,17 @@ impl Loader {
     fn prepare(&mut self, registered: Registered) -> Result<Prepared> {
         let Registered { mut job, run, positioned, .. } = registered;
         let owner = self.args.owner;
+        activity::running(&format!("gpss job \"{}\": preparing its statements", job.name));
+        let question = || {
+            tx(|tx| {
+                let table = Statement::source(tx, &job)?;
+                Ok((source::properties(&table, owner)?, KafkaSource::of(&table)?.topic))
+            })
+        };
+        // Before what may wait for a lock; what fails here fails again below.
+        if let Ok((properties, topic)) = question() {
+            self.gauge.ask_for(properties, topic);
+        }
         if job.spec.task.prepare.is_some() {
             activity::running(&format!("gpss job \"{}\": PREPARE_SQL", job.name));
             task::prepare(&mut job)?;

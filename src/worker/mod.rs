@@ -4,6 +4,7 @@
 
 pub mod alert;
 mod feed;
+mod gauge;
 mod hints;
 pub mod launcher;
 mod load;

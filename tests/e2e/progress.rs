@@ -1,6 +1,6 @@
 //! How far a job is while it cannot go on, as the views and Kafka's own tools tell it.
 
-use super::support::{Scene, eventually};
+use super::support::{Scene, eventually, literal};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::Duration;
@@ -54,6 +54,92 @@ fn a_blocked_batch_shows_its_lag_and_what_it_waits_for() {
     let known = progress("watermark_at");
     std::thread::sleep(LATER);
     assert_eq!(progress("watermark_at"), known);
+}
+
+/// The lag in both views.
+fn lag(scene: &Scene) -> String {
+    scene.db.sql("SELECT p.next_offset, p.lag, j.lag_messages FROM gpss.progress p, gpss.jobs j")
+}
+
+fn watermark_moves_on(scene: &Scene) {
+    let at = "SELECT watermark_at FROM gpss.progress";
+    let known = scene.db.sql(at);
+    eventually("it is asked for again", 15, || {
+        scene.db.sql(&format!("SELECT ({at}) > '{known}'")) == "t"
+    });
+}
+
+#[test]
+fn the_lag_grows_while_a_worker_is_held_up() {
+    let scene = Scene::new(2);
+    scene.topic.send_numbers(0..10);
+    scene.submit(50);
+    scene.start();
+    scene.expect_exactly(0..10);
+    let progress = |columns: &str| {
+        scene.db.sql(&format!("SELECT {columns} FROM gpss.progress ORDER BY partition"))
+    };
+    let waits = "a lock (relation) held by a prepared transaction";
+
+    // While its batch is written …
+    scene.db.sql("BEGIN; LOCK TABLE numbers; PREPARE TRANSACTION 'holds'");
+    scene.topic.send_numbers(10..30);
+    eventually("the batch waits", 30, || progress("waiting_for") == format!("{waits}\n{waits}"));
+    scene.topic.send_numbers(30..230);
+    eventually("the lag grows", 30, || progress("next_offset, lag") == "5|110\n5|110");
+    scene.topic.send_numbers(230..250);
+    eventually("the lag grows again", 30, || progress("next_offset, lag") == "5|120\n5|120");
+    assert_eq!(scene.db.sql("SELECT lag_messages, lag_seconds > 0 FROM gpss.jobs"), "240|t");
+    let known = progress("watermark_at");
+    eventually("it is asked for again", 30, || {
+        progress("watermark_at").lines().zip(known.lines()).all(|(now, before)| now > before)
+    });
+    // … nobody else is shown it, whatever the number …
+    assert_eq!(scene.db.sql("SELECT gpss.heard_end(4711, 0), gpss.heard_end(-1, -1)"), "|");
+    assert_eq!(scene.db.sql("SELECT gpss.heard_end(max(board), 2147483647) FROM gpss.worker"), "");
+
+    // … and before it has begun to read.
+    scene.stop();
+    scene.start();
+    eventually("it waits for the table", 30, || progress("waiting_for").contains(waits));
+    scene.topic.send_numbers(250..270);
+    eventually("the lag grows", 30, || progress("next_offset, lag") == "5|130\n5|130");
+    scene.db.sql("COMMIT PREPARED 'holds'");
+    scene.expect_exactly(0..270);
+    eventually("nothing is left", 30, || progress("lag, waiting_for") == "0|\n0|");
+    assert_eq!(scene.db.sql("SELECT lag_messages, lag_seconds FROM gpss.jobs"), "0|0");
+    scene.stop();
+    assert_eq!(progress("next_offset, lag"), "135|0\n135|0");
+}
+
+#[test]
+fn the_lag_grows_between_two_tries() {
+    let scene = Scene::new(1);
+    let config = scene.config(25, 50) + "SCHEDULE:\n   MAX_RETRIES: -1\n   RETRY_INTERVAL: 1h\n";
+    scene.db.sql(&format!("SELECT gpss.submit_job('numbers', {})", literal(&config)));
+    scene.topic.send_numbers(0..10);
+    scene.start();
+    scene.expect_exactly(0..10);
+    scene.db.sql(
+        "CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN RAISE 'conflict' USING ERRCODE = '40001'; END $$;
+         CREATE TRIGGER trouble BEFORE INSERT ON numbers EXECUTE FUNCTION trouble()",
+    );
+    scene.topic.send_numbers(10..20);
+    eventually("it waits", 30, || {
+        scene.db.sql("SELECT next_retry_at > now() + interval '10 min' FROM gpss.jobs") == "t"
+    });
+    scene.topic.send_numbers(20..120);
+    eventually("the lag grows", 30, || lag(&scene) == "10|110|110");
+    watermark_moves_on(&scene);
+
+    // What a process knew is gone with it, and no harm is done.
+    let worker = scene.workers()[0];
+    scene.db.sql(&format!("SELECT pg_terminate_backend({worker}, 10000)"));
+    scene.topic.send_numbers(120..130);
+    eventually("the next one knows it", 40, || lag(&scene) == "10|120|120");
+    scene.stop();
+    assert_eq!(lag(&scene).split('|').next(), Some("10"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ mod topic;
 
 pub use client::{Client, EARLIEST, LATEST, before_clients};
 pub use conf::{Conf, Refusal};
-pub use event::{Answer, TopicFound};
+pub use event::{Answer, PartitionOffsets, TopicFound};
 pub use message::{Record, Taken};
 pub use metadata_answers::MetadataAnswers;
 pub use queue::{Messages, Queue, Waker};
