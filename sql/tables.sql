@@ -141,6 +141,11 @@ CREATE TABLE gpss.worker (
     board bigint,
     positioned boolean NOT NULL DEFAULT false,
     finished boolean NOT NULL DEFAULT false,
+    -- What is in its way: for gpss.status, and, unless it reads on, for its partitions.
+    errmsg text,
+    next_retry_at timestamptz,
+    waiting_for text,
+    waiting_since timestamptz,
     PRIMARY KEY (job_id, slot)
 );
 

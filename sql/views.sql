@@ -39,8 +39,12 @@ SELECT j.name AS job,
        o.updated_at,
        o.watermark_at,
        CASE WHEN a.is_loading THEN a.since END AS batch_started_at,
-       coalesce(o.waiting_since, l.since) AS waiting_since,
-       coalesce(o.reason, l.reason) AS waiting_for
+       coalesce(o.waiting_since, l.since, w.waiting_since, c.since) AS waiting_since,
+       coalesce(o.reason, l.reason,
+                CASE WHEN w.waiting_for IS NOT NULL AND NOT pg_has_role(gpss.owner_oid(j.owner), 'MEMBER')
+                     -- As errmsg of gpss.jobs: it may quote messages.
+                     THEN '<insufficient privilege>' ELSE w.waiting_for END,
+                c.reason) AS waiting_for
 FROM gpss.job j
 -- A partition that could not be read since the job was first started has no offsets yet.
 JOIN (SELECT job_id, partition, o.begin_offset, o.next_offset, o.high_watermark, o.watermark_at,
@@ -52,7 +56,7 @@ JOIN (SELECT job_id, partition, o.begin_offset, o.next_offset, o.high_watermark,
                  JOIN gpss.run r ON r.job_id = q.job_id AND r.id = q.run_id) q
       USING (job_id, partition)) o ON o.job_id = j.id
 LEFT JOIN LATERAL (
-    SELECT w.pid
+    SELECT w.pid, w.waiting_since, w.waiting_for
     FROM gpss.worker w
     WHERE w.job_id = j.id
       AND NOT w.finished
@@ -63,6 +67,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT a.state_change AS since,
            starts_with(a.query, format('gpss job "%s": loading ', j.name)) AS is_loading,
+           starts_with(a.query, format('gpss job "%s": connecting ', j.name)) AS is_connecting,
            a.wait_event_type = 'Lock' AS is_blocked,
            a.wait_event
     FROM pg_stat_activity a
@@ -80,6 +85,7 @@ LEFT JOIN LATERAL (
                    FROM unnest(pg_blocking_pids(w.pid)) AS pid)) AS reason
     WHERE a.is_blocked
 ) l ON true
+LEFT JOIN LATERAL (SELECT a.since, 'a connection to Kafka' AS reason WHERE a.is_connecting) c ON true
 WHERE j.removed_at IS NULL
   AND (pg_has_role(gpss.owner_oid(j.owner), 'MEMBER') OR pg_has_role('pg_monitor', 'MEMBER'));
 
@@ -302,7 +308,7 @@ COMMENT ON COLUMN gpss.progress.updated_at IS 'when the offsets were last moved'
 COMMENT ON COLUMN gpss.progress.watermark_at IS 'when high_watermark was heard of; not asked for again while it stays and the worker is not held up';
 COMMENT ON COLUMN gpss.progress.batch_started_at IS 'when the worker began to write the batch that it writes now';
 COMMENT ON COLUMN gpss.progress.waiting_since IS 'since when the partition waits';
-COMMENT ON COLUMN gpss.progress.waiting_for IS 'why the partition cannot be read, or the lock that its batch waits for; NULL: it does not wait';
+COMMENT ON COLUMN gpss.progress.waiting_for IS 'why the partition, or none of its worker, can be read, or the lock that the worker waits for; NULL: it does not wait';
 
 COMMENT ON COLUMN gpss.latest_offsets.job_id IS 'number of the job';
 COMMENT ON COLUMN gpss.latest_offsets.partition IS 'partition of the topic';

@@ -150,10 +150,67 @@ pub fn set_status(
     Ok(())
 }
 
-/// The next try has begun.
-pub fn forget_next_try(tx: &Tx, job_id: i64) -> Result<()> {
+/// What is in a worker's way.
+pub struct Trouble<'a> {
+    pub errmsg: &'a str,
+    /// None: the worker reads on, what it can.
+    pub waiting_for: Option<&'a str>,
+    /// When the next try is due.
+    pub retry_in_ms: Option<i64>,
+}
+
+/// The job retries, because of the worker of a slot.
+pub fn retrying(tx: &Tx, job_id: i64, slot: i32, trouble: &Trouble<'_>) -> Result<()> {
+    let Trouble { errmsg, waiting_for, retry_in_ms } = *trouble;
+    set_status(tx, job_id, Status::Retrying, Some(errmsg), retry_in_ms)?;
+    let sql = "UPDATE gpss.worker SET
+            errmsg = $3,
+            next_retry_at = pg_catalog.clock_timestamp() + $4 * interval '1 millisecond',
+            waiting_for = $5,
+            waiting_since = CASE WHEN $5 IS NOT NULL
+                                 THEN coalesce(waiting_since, pg_catalog.clock_timestamp()) END
+        WHERE job_id = $1 AND slot = $2";
+    let (errmsg, waiting_for) = (datum::storable(errmsg), waiting_for.map(datum::storable));
+    let args = [
+        Arg::from(job_id),
+        Arg::from(slot),
+        Arg::from(&*errmsg),
+        Arg::from(retry_in_ms),
+        Arg::from(waiting_for.as_deref()),
+    ];
+    run(tx, sql, &args)?;
+    Ok(())
+}
+
+/// Nothing is in the way of the worker of a slot any more. True when the job runs: false when another worker
+/// of the run retries, whose trouble the status tells then.
+pub fn running(tx: &Tx, job_id: i64, run_id: i64, slot: i32) -> Result<bool> {
+    // Of two workers at once the second sees what the first has written.
+    let lock = "SELECT job_id FROM gpss.status WHERE job_id = $1 FOR UPDATE";
+    exec(tx, lock, &[Arg::from(job_id)], |row| row.get::<i64>(1))?;
+    let sql = "UPDATE gpss.worker SET errmsg = NULL, next_retry_at = NULL, waiting_for = NULL,
+            waiting_since = NULL
+        WHERE job_id = $1 AND slot = $2";
+    run(tx, sql, &[Arg::from(job_id), Arg::from(slot)])?;
+    let sql = "UPDATE gpss.status SET errmsg = other.errmsg, next_retry_at = other.next_retry_at
+        FROM (SELECT errmsg, next_retry_at FROM gpss.worker
+              WHERE job_id = $1 AND run_id = $2 AND errmsg IS NOT NULL AND NOT finished
+              ORDER BY slot LIMIT 1) other
+        WHERE job_id = $1 AND status = $3";
+    let status = Status::Retrying.as_str();
+    if run(tx, sql, &[Arg::from(job_id), Arg::from(run_id), Arg::from(status)])? > 0 {
+        return Ok(false);
+    }
+    set_status(tx, job_id, Status::Running, None, None)?;
+    Ok(true)
+}
+
+/// The next try of a worker has begun.
+pub fn forget_next_try(tx: &Tx, job_id: i64, slot: i32) -> Result<()> {
     let sql = "UPDATE gpss.status SET next_retry_at = NULL WHERE job_id = $1";
     run(tx, sql, &[Arg::from(job_id)])?;
+    let sql = "UPDATE gpss.worker SET next_retry_at = NULL WHERE job_id = $1 AND slot = $2";
+    run(tx, sql, &[Arg::from(job_id), Arg::from(slot)])?;
     Ok(())
 }
 

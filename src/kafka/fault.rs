@@ -105,6 +105,9 @@ impl Fault {
     }
 }
 
+/// The step for brokers that are not there.
+pub const AWAY: &str = "Check that the brokers run and that the database server can reach them.";
+
 /// The step that fits librdkafka's reason for a failed connection.
 fn connection_hint(reason: &str) -> &'static str {
     if reason.contains("certificate") || reason.contains("SSL handshake") {
@@ -115,7 +118,7 @@ fn connection_hint(reason: &str) -> &'static str {
         "Check that a Kafka broker listens there, and security.protocol: the listener may expect TLS, \
          or SASL."
     } else {
-        "Check that the brokers run and that the database server can reach them."
+        AWAY
     }
 }
 

@@ -269,13 +269,10 @@ impl Consumer {
         if fault.code != Code::OperationTimedOut {
             return fault.error(what, &self.brokers);
         }
-        match self.notices.borrow().reason() {
-            Some(reason) => reason.error(what, &self.brokers),
-            None => {
-                let text = format!("No broker answered within {} ms", timeout.as_millis());
-                Fault { code: fault.code, text }.error(what, &self.brokers)
-            }
-        }
+        self.notices.borrow().failure(what, &self.brokers).unwrap_or_else(|| {
+            let text = format!("No broker answered within {} ms", timeout.as_millis());
+            Fault { code: fault.code, text }.error(what, &self.brokers)
+        })
     }
 }
 

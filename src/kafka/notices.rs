@@ -54,6 +54,8 @@ pub(super) struct Notices {
     /// An answer was larger than librdkafka takes; it hangs up then, connects and asks again. Other
     /// answers do not disprove it.
     oversized: Option<Fault>,
+    /// A broker has ever answered: the listeners expect what the client does.
+    answered: bool,
 }
 
 impl Notices {
@@ -65,6 +67,7 @@ impl Notices {
             reason: None,
             outage: None,
             oversized: None,
+            answered: false,
         }
     }
 
@@ -120,6 +123,7 @@ impl Notices {
 
     /// A broker has answered.
     pub fn connected(&mut self) {
+        self.answered = true;
         self.reason = None;
         self.outage = None;
     }
@@ -130,9 +134,19 @@ impl Notices {
         self.oversized = None;
     }
 
-    /// The reason why the latest attempt to reach a broker failed, if nothing came after it.
-    pub fn reason(&self) -> Option<&Fault> {
-        self.oversized.as_ref().or(self.reason.as_ref())
+    /// The reason why the latest attempt to reach a broker failed, if nothing came after it, as an error.
+    pub fn failure(&self, what: &str, brokers: &str) -> Option<Error> {
+        let reason = self.oversized.as_ref().or(self.reason.as_ref())?;
+        Some(self.explain(reason, what, brokers))
+    }
+
+    fn explain(&self, fault: &Fault, what: &str, brokers: &str) -> Error {
+        let error = fault.error(what, brokers);
+        // One that hangs up goes away.
+        match self.answered && fault.is_hang_up() {
+            true => error.hint(fault::AWAY),
+            false => error,
+        }
     }
 
     pub fn outage(&self) -> Option<&Fault> {
@@ -147,7 +161,11 @@ impl Notices {
     /// The outage as an error.
     pub fn trouble(&self, brokers: &str) -> Option<Error> {
         if let Some(fault) = &self.oversized {
-            return Some(fault.error("an answer of the Kafka brokers is too large", brokers));
+            return Some(self.explain(
+                fault,
+                "an answer of the Kafka brokers is too large",
+                brokers,
+            ));
         }
         let fault = self.outage()?;
         let what = if fault::is_authentication(fault.code) {
@@ -155,7 +173,7 @@ impl Notices {
         } else {
             "no Kafka broker can be reached"
         };
-        Some(fault.error(what, brokers))
+        Some(self.explain(fault, what, brokers))
     }
 
     /// What has been said since the last call, oldest first.
@@ -198,11 +216,28 @@ mod tests {
         notices.log(6, "FAIL", "b: Disconnected (after 0ms in state UP)".into());
         assert!(notices.take().is_empty());
         assert!(notices.trouble("b").is_none());
-        assert!(notices.reason().unwrap().text.contains("APIVERSION_QUERY"));
+        let failure = notices.failure("x", "b").unwrap();
+        assert!(failure.detail.unwrap().contains("Disconnected"));
         notices.error(fault(Code::AllBrokersDown, "1/1 brokers are down"));
         assert!(notices.trouble("b").unwrap().hint.unwrap().contains("TLS"));
         notices.error(fault(Code::BrokerTransportFailure, "Connection refused"));
         assert!(notices.trouble("b").unwrap().detail.unwrap().contains("refused"));
+    }
+
+    #[test]
+    fn a_broker_that_has_answered_and_hangs_up_expects_nothing_else() {
+        let mut notices = notices();
+        notices.connected();
+        for state in ["UP", "APIVERSION_QUERY"] {
+            notices.log(6, "FAIL", format!("b: Disconnected (after 7ms in state {state})"));
+            notices.error(fault(Code::AllBrokersDown, "1/1 brokers are down"));
+            for error in [notices.trouble("b"), notices.failure("x", "b")] {
+                let hint = error.unwrap().hint.unwrap();
+                assert!(hint.contains("brokers run"), "{hint}");
+            }
+        }
+        notices.error(fault(Code::SSL, "SSL handshake failed"));
+        assert!(notices.trouble("b").unwrap().hint.unwrap().contains("ssl.*"));
     }
 
     #[test]

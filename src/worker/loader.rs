@@ -33,6 +33,7 @@ use crate::pg::lock::{Mode, SessionLock};
 use crate::pg::tx::tx;
 use crate::pg::{acl, activity, caught, latch, signals};
 use state::Said;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 /// How a session ends without an error.
@@ -55,6 +56,9 @@ const CLOCK_CHECK: Duration = Duration::from_secs(300);
 const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 /// How soon partitions are asked for again whose leader did not answer, at first and at the latest.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// Brokers that cannot be reached when a session begins are told of after this: of several addresses the
+/// first may be one that nobody listens at.
+const UNREACHABLE: Duration = Duration::from_secs(1);
 /// Sessions that lasted so long were healthy: the next failure's wait is short again.
 const HEALTHY: Duration = Duration::from_secs(60);
 
@@ -543,20 +547,20 @@ impl Loader {
     /// missing a little later: brokers that have just started may not know it yet. One that has not is
     /// waited for, unless the run is to end with the topic.
     fn find(
-        &self,
+        &mut self,
         job: &Job,
         run: &Run,
         source: &KafkaSource,
         consumer: &Consumer,
     ) -> Result<TopicFound> {
-        let ask = || consumer.topic(&job.spec.topic, METADATA_TIMEOUT, &signals::wait_is_over);
-        let missing = match ask() {
+        let topic = &job.spec.topic;
+        let missing = match self.ask_for_topic(topic, consumer) {
             Err(error) if error.sqlstate == SqlState::UNDEFINED_OBJECT => error,
             answer => return answer,
         };
         let read_before = !tx(|tx| offsets::load(tx, job.id))?.is_empty();
         if read_before && self.sleep(CONFIRMED)? {
-            ask()
+            self.ask_for_topic(topic, consumer)
         } else if read_before || run.quit_at_eof || source.missing_topic == MissingTopic::Fail {
             Err(missing)
         } else {
@@ -566,6 +570,28 @@ impl Loader {
                 ..missing
             })
         }
+    }
+
+    /// Asks for the topic, and says meanwhile when no broker can be reached.
+    fn ask_for_topic(&mut self, topic: &str, consumer: &Consumer) -> Result<TopicFound> {
+        let (asked, loader) = (Instant::now(), RefCell::new(self));
+        let cancelled = || {
+            if asked.elapsed() > UNREACHABLE
+                && let Some(trouble) = consumer.trouble()
+            {
+                let mut loader = loader.borrow_mut();
+                if loader.said != Some(state::retrying(&trouble)) {
+                    loader.retrying(&trouble, None);
+                }
+            }
+            signals::wait_is_over()
+        };
+        let answer = consumer.topic(topic, METADATA_TIMEOUT, &cancelled);
+        // The same failure is told in the same words.
+        answer.map_err(|error| match error.class() {
+            Class::Environment => consumer.trouble().unwrap_or(error),
+            _ => error,
+        })
     }
 
     /// This slot's share of the partitions that the job reads.

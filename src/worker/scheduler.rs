@@ -3,8 +3,9 @@
 
 use super::retention;
 use crate::catalog::jobs::{self, Job};
+use crate::catalog::locks;
 use crate::catalog::processes::{self, LoaderArgs};
-use crate::catalog::{locks, runs};
+use crate::catalog::runs::{self, Trouble};
 use crate::error::{Error, Result, SqlState};
 use crate::model::backoff::Backoff;
 use crate::model::state::Status;
@@ -280,14 +281,14 @@ impl Scheduler {
             let pause = known.backoff.failed(super::jitter());
             known.due = now + pause;
             let text = "the loader process ended unexpectedly, see the server's log";
-            runs::set_status(tx, job.id, Status::Retrying, Some(text), Some(ms(pause)))?;
+            retrying(tx, job.id, slot, text, pause)?;
             caught::log(format!("gpss job \"{}\": {text}", job.name));
         }
         if now < known.due {
             return Ok(false);
         }
         if let Some((until, error)) = &self.no_slot {
-            return tell_no_slot(tx, job, known, *until, error);
+            return tell_no_slot(tx, job, (slot, known), *until, error);
         }
         let args = LoaderArgs {
             database: bgworker::my_database(),
@@ -306,7 +307,7 @@ impl Scheduler {
             }
             Err(error) if error.sqlstate == SqlState::INSUFFICIENT_RESOURCES => {
                 let until = now + NO_SLOT;
-                let told = tell_no_slot(tx, job, known, until, &error);
+                let told = tell_no_slot(tx, job, (slot, known), until, &error);
                 self.no_slot = Some((until, error));
                 told
             }
@@ -314,7 +315,7 @@ impl Scheduler {
                 let pause = known.backoff.failed(super::jitter());
                 known.due = now + pause;
                 let text = super::describe(&error);
-                runs::set_status(tx, job.id, Status::Retrying, Some(&text), Some(ms(pause)))?;
+                retrying(tx, job.id, slot, &text, pause)?;
                 caught::log(format!("gpss job \"{}\": {text}", job.name));
                 Ok(false)
             }
@@ -341,18 +342,18 @@ impl Scheduler {
 fn tell_no_slot(
     tx: &Tx,
     job: &Job,
-    slot: &mut Slot,
+    (slot, known): (i32, &mut Slot),
     until: Instant,
     error: &Error,
 ) -> Result<bool> {
-    if slot.told != Some(until) {
+    if known.told != Some(until) {
         let text = super::describe(error);
-        let pause = ms(until.saturating_duration_since(Instant::now()));
-        runs::set_status(tx, job.id, Status::Retrying, Some(&text), Some(pause))?;
-        if slot.told.is_none() {
+        let pause = until.saturating_duration_since(Instant::now());
+        retrying(tx, job.id, slot, &text, pause)?;
+        if known.told.is_none() {
             caught::log(format!("gpss job \"{}\": {text}", job.name));
         }
-        slot.told = Some(until);
+        known.told = Some(until);
     }
     Ok(false)
 }
@@ -368,6 +369,9 @@ fn end(tx: &Tx, job: &Job, run_id: i64, error: &Error) -> Result<()> {
     Ok(())
 }
 
-fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+/// A slot has no loader, and gets one after the pause at the earliest.
+fn retrying(tx: &Tx, job_id: i64, slot: i32, text: &str, pause: Duration) -> Result<()> {
+    let retry_in_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+    let trouble = Trouble { errmsg: text, waiting_for: Some(text), retry_in_ms: Some(retry_in_ms) };
+    runs::retrying(tx, job_id, slot, &trouble)
 }

@@ -3,7 +3,7 @@
 use super::support::{Scene, eventually, literal};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than the views may take to be told of a new end of the topic.
 const LATER: Duration = Duration::from_millis(2500);
@@ -140,6 +140,96 @@ fn the_lag_grows_between_two_tries() {
     eventually("the next one knows it", 40, || lag(&scene) == "10|120|120");
     scene.stop();
     assert_eq!(lag(&scene).split('|').next(), Some("10"));
+}
+
+#[test]
+fn brokers_that_are_away_are_told_from_a_quiet_topic() {
+    let scene = Scene::new(1);
+    scene.topic.send_numbers(0..10);
+    scene.submit(50);
+    scene.start();
+    scene.expect_exactly(0..10);
+    let progress = |columns: &str| scene.db.sql(&format!("SELECT {columns} FROM gpss.progress"));
+    eventually("it is told", 30, || progress("next_offset, lag, waiting_for") == "10|0|");
+    let known = progress("watermark_at");
+
+    scene.broker.stop();
+    let away = "waiting_for LIKE 'no Kafka broker can be reached: %'";
+    eventually("it waits for the brokers", 30, || progress(away) == "t");
+    let since = progress("waiting_since");
+    for _ in 0..16 {
+        std::thread::sleep(Duration::from_millis(500));
+        let errmsg = scene.db.sql("SELECT errmsg FROM gpss.jobs");
+        assert!(errmsg.contains("HINT: Check that the brokers run"), "{errmsg}");
+    }
+    assert_eq!(progress("waiting_since, watermark_at"), format!("{since}|{known}"));
+
+    // A session that begins so.
+    scene.stop();
+    assert_eq!(progress("waiting_since, waiting_for"), "|");
+    scene.start();
+    let connects = "a connection to Kafka";
+    eventually("it connects", 5, || progress("waiting_for") == connects);
+    let begun = Instant::now();
+    eventually("it waits for the brokers", 5, || progress(away) == "t");
+    assert_eq!(scene.status(), "JOB_RETRYING");
+    assert!(begun.elapsed() < Duration::from_secs(3), "told after {:?}", begun.elapsed());
+    assert_eq!(progress("watermark_at"), known);
+
+    scene.broker.start();
+    scene.topic.send_numbers(10..20);
+    scene.expect_exactly(0..20);
+    eventually("nothing is left", 70, || progress("lag, waiting_since, waiting_for") == "0||");
+    assert_eq!(scene.status(), "JOB_RUNNING");
+}
+
+#[test]
+fn the_trouble_of_a_worker_is_told_until_it_is_over_whatever_the_others_do() {
+    let scene = Scene::new(2);
+    scene.source_and_target("n int", "format 'json'");
+    scene.db.sql(
+        "CREATE TABLE closed AS SELECT n FROM generate_series(0, 1) AS n;
+         CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN
+             IF EXISTS (SELECT FROM closed WHERE n = NEW.n) THEN
+                 RAISE 'gate % is closed', NEW.n USING ERRCODE = '40001';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER trouble BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION trouble();
+         SELECT gpss.submit_job('numbers', 'source'::regclass, 'target'::regclass, workers => 2)",
+    );
+    scene.start();
+    scene.topic.send_lines(1, "{\"n\": 1}\n");
+    let waits = || {
+        scene.db.sql("SELECT partition, waiting_for FROM gpss.progress ORDER BY partition")
+    };
+    let closed = |n: u32| format!("{n}|gate {n} is closed");
+    let waits_for = |first: &str, second: &str| {
+        eventually("they wait", 30, || waits().contains(first) && waits().contains(second));
+    };
+    waits_for("0|\n", &closed(1));
+    scene.topic.send_lines(0, "{\"n\": 0}\n");
+    waits_for(&closed(0), &closed(1));
+    scene.db.sql("DELETE FROM closed WHERE n = 0");
+    eventually("one is through", 70, || scene.db.sql("SELECT n FROM target") == "0");
+    waits_for("0|\n", &closed(1));
+    for _ in 0..30 {
+        let told = scene.db.sql("SELECT status, errmsg FROM gpss.jobs");
+        assert!(told.starts_with("JOB_RETRYING|gate 1 is closed"), "{told}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Who may see the job by pg_monitor alone sees no data in it.
+    scene.db.sql(
+        "DO $$ BEGIN CREATE ROLE watcher; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+         GRANT pg_monitor TO watcher",
+    );
+    let watched = "SET ROLE watcher; SELECT waiting_for FROM gpss.progress WHERE partition = 1";
+    assert_eq!(scene.db.sql(watched), "<insufficient privilege>");
+    scene.db.sql("DELETE FROM closed");
+    let told = "SELECT status, errmsg FROM gpss.jobs";
+    eventually("the other one, too", 90, || scene.db.sql(told) == "JOB_RUNNING|");
+    assert_eq!(waits(), "0|\n1|");
 }
 
 #[test]

@@ -121,7 +121,10 @@ impl Loader {
         if ends && let Some(failed) = self.teardown() {
             signals::forget_cancel();
             // `stop_job` keeps the text.
-            self.set_status(Status::Stopped, Some(&failed), None)?;
+            tx(|tx| match runs::is_current(tx, job_id, self.args.run_id)? {
+                true => runs::set_status(tx, job_id, Status::Stopped, Some(&failed), None),
+                false => Ok(()),
+            })?;
             self.log_end(Status::Stopped, Some(&failed));
         }
         Ok(())

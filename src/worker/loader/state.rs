@@ -3,8 +3,9 @@
 
 use super::Loader;
 use crate::catalog::processes::LoaderArgs;
-use crate::catalog::runs;
+use crate::catalog::runs::{self, Trouble};
 use crate::error::{Error, Result, SqlState};
+use crate::model::printable::shortened;
 use crate::model::state::Status;
 use crate::pg::tx::{Tx, tx};
 use crate::pg::{activity, caught};
@@ -22,7 +23,8 @@ pub(super) enum Said {
     Pausing,
 }
 
-fn retrying(error: &Error) -> Said {
+/// For this failure.
+pub(super) fn retrying(error: &Error) -> Said {
     Said::Retrying(Some((error.sqlstate, error.message.clone())))
 }
 
@@ -38,8 +40,16 @@ impl Loader {
         if self.said == Some(Said::Running) {
             return Ok(());
         }
-        self.set_status(Status::Running, None, None)?;
-        self.say(Said::Running, None);
+        let LoaderArgs { job_id, run_id, slot, .. } = self.args;
+        let runs = tx(|tx| match runs::is_current(tx, job_id, run_id)? {
+            true => runs::running(tx, job_id, run_id, slot),
+            false => Ok(true),
+        })?;
+        if runs {
+            self.say(Said::Running, None);
+        }
+        // Else another worker will say it.
+        self.said = Some(Said::Running);
         Ok(())
     }
 
@@ -53,7 +63,10 @@ impl Loader {
     /// The job waits for its surroundings: for the next try, or within librdkafka.
     pub(super) fn retrying(&mut self, error: &Error, wait: Option<Duration>) {
         let text = describe(error);
-        let written = self.set_status(Status::Retrying, Some(&text), wait);
+        // Some partitions may wait for something of their own: the others are read.
+        let whole = (self.waiting.as_ref() != Some(error))
+            .then(|| shortened(&error.to_string()).into_owned());
+        let written = self.set_retrying(&text, whole.as_deref(), wait);
         // It may fail for the same reason: then the log alone knows.
         let unwritten = written.err().map(|second| format!("; and the status: {second}"));
         self.say(retrying(error), Some(text + &unwritten.unwrap_or_default()));
@@ -66,7 +79,7 @@ impl Loader {
     pub(super) fn pausing(&mut self, left: Duration) -> Result<()> {
         let text = "RUNNING_DURATION is over, the job starts again after \
                     AUTO_STOP_RESTART_INTERVAL";
-        self.set_status(Status::Retrying, Some(text), Some(left))?;
+        self.set_retrying(text, Some(text), Some(left))?;
         self.say(Said::Pausing, Some(text.to_owned()));
         activity::idle(&format!("gpss {}: pause", self.name()));
         Ok(())
@@ -76,7 +89,7 @@ impl Loader {
     pub(super) fn trying(&mut self, tx: &Tx) -> Result<()> {
         let job_id = self.args.job_id;
         if runs::status(tx, job_id)? == Some(Status::Retrying) {
-            runs::forget_next_try(tx, job_id)?;
+            runs::forget_next_try(tx, job_id, self.args.slot)?;
             if self.said.is_none() {
                 self.said = Some(Said::Retrying(None));
                 // Nobody knows what had failed.
@@ -86,17 +99,18 @@ impl Loader {
         Ok(())
     }
 
-    /// Writes gpss.status, unless the run has ended: then it has its last word already.
-    pub(super) fn set_status(
-        &mut self,
-        status: Status,
-        text: Option<&str>,
+    /// Writes it down, unless the run has ended: then gpss.status has its last word already.
+    fn set_retrying(
+        &self,
+        errmsg: &str,
+        waiting_for: Option<&str>,
         retry_in: Option<Duration>,
     ) -> Result<()> {
-        let LoaderArgs { job_id, run_id, .. } = self.args;
-        let retry_ms = retry_in.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        let LoaderArgs { job_id, run_id, slot, .. } = self.args;
+        let retry_in_ms = retry_in.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        let trouble = Trouble { errmsg, waiting_for, retry_in_ms };
         tx(|tx| match runs::is_current(tx, job_id, run_id)? {
-            true => runs::set_status(tx, job_id, status, text, retry_ms),
+            true => runs::retrying(tx, job_id, slot, &trouble),
             false => Ok(()),
         })
     }
