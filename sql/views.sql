@@ -305,7 +305,7 @@ COMMENT ON COLUMN gpss.progress.rows_loaded IS 'rows that all runs of the job ha
 COMMENT ON COLUMN gpss.progress.rows_rejected IS 'messages of the partition that all runs of the job have rejected';
 COMMENT ON COLUMN gpss.progress.started_at IS 'when the last run began to read the partition';
 COMMENT ON COLUMN gpss.progress.updated_at IS 'when the offsets were last moved';
-COMMENT ON COLUMN gpss.progress.watermark_at IS 'when high_watermark was heard of; not asked for again while it stays and the worker is not held up';
+COMMENT ON COLUMN gpss.progress.watermark_at IS 'when high_watermark was heard of; the brokers are asked every 30 seconds at the latest';
 COMMENT ON COLUMN gpss.progress.batch_started_at IS 'when the worker began to write the batch that it writes now';
 COMMENT ON COLUMN gpss.progress.waiting_since IS 'since when the partition waits';
 COMMENT ON COLUMN gpss.progress.waiting_for IS 'why the partition, or none of its worker, can be read, or the lock that the worker waits for; NULL: it does not wait';

@@ -34,6 +34,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const END_OF_TIME: i64 = 9_224_318_016_000_000;
 /// How soon a partition that could not be read is tried again, at first and at the latest.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How often the ends of partitions are asked for, whatever has come of them.
+const ENDS: Duration = Duration::from_secs(30);
 /// How long an ended scan or worker waits for the thread and for librdkafka to close.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -57,6 +59,9 @@ pub enum Input {
     /// A partition cannot be read on; the reader has stopped.
     Failed(Failure),
 }
+
+/// Shows the ends of partitions, as they were so long ago; called by the thread.
+pub type Show = Box<dyn Fn(&[Position], Duration) + Send>;
 
 /// Why a reader stopped by itself.
 #[derive(Debug)]
@@ -124,14 +129,15 @@ impl Reader {
     /// Starts reading `topic` at the given positions.
     ///
     /// `budget` bounds the bytes decoded ahead. With a `watch`, new partitions are reported, and
-    /// messages are handed over only while it is sure that they are the topic's.
+    /// messages are handed over only while it is sure that they are the topic's. Then the partitions' ends
+    /// are shown, too, now and then.
     pub fn start(
         mut consumer: Consumer,
         topic: &str,
         positions: &[Position],
         (formats, needs): (&Formats, &Needs),
         budget: usize,
-        watch: Option<Watch>,
+        (watch, show): (Option<Watch>, Option<Show>),
     ) -> Result<Reader> {
         consumer.assign(topic, positions)?;
         let waker = Arc::new(Mutex::new(consumer.waker()));
@@ -158,6 +164,8 @@ impl Reader {
             orders: ordered,
             reusable,
             watch,
+            show,
+            asked: Instant::now(),
             trouble: None,
             stuck: BTreeMap::new(),
             next: positions.iter().copied().collect(),
@@ -313,6 +321,9 @@ struct Work {
     orders: Receiver<Order>,
     reusable: Receiver<Rows>,
     watch: Option<Watch>,
+    show: Option<Show>,
+    /// When the ends of partitions were last asked for.
+    asked: Instant,
     /// Why the brokers could not be reached when last looked.
     trouble: Option<SqlState>,
     /// Partitions that could not be read when last tried. librdkafka may go on behind what it cannot
@@ -360,8 +371,26 @@ impl Work {
             self.try_again(consumer).map_err(Failure::Other)?;
             self.read_slice(consumer)?;
             self.report(consumer);
+            self.show(consumer).map_err(Failure::Other)?;
         }
         Ok(())
+    }
+
+    /// Asks for the ends of partitions when that is due, and shows what has been answered: a quiet topic
+    /// tells nothing by itself.
+    fn show(&mut self, consumer: &mut Consumer) -> Result<()> {
+        let (Some(show), Some(watch)) = (&self.show, &self.watch) else { return Ok(()) };
+        if let Some(ends) = consumer.take_ends() {
+            show(&ends, self.asked.elapsed());
+        }
+        if self.asked.elapsed() < ENDS || !watch.has_found() || self.trouble.is_some() {
+            return Ok(());
+        }
+        self.asked = Instant::now();
+        // librdkafka would wait for a leader.
+        let led = self.next.keys().copied().filter(|partition| watch.has_leader(*partition));
+        let led: Vec<i32> = led.collect();
+        if led.is_empty() { Ok(()) } else { consumer.ask_for_ends(&self.topic, &led) }
     }
 
     /// Starts partitions anew that could not be read, when their time has come.

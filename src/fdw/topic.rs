@@ -160,7 +160,8 @@ impl TopicScan {
         let formats = Formats::of(&self.table, &layout, self.user)?;
         let decoding = (&formats, &self.needs);
         let consumer = client.into_consumer()?;
-        self.reader = Some(Reader::start(consumer, &self.topic, &starts, decoding, budget, None)?);
+        self.reader =
+            Some(Reader::start(consumer, &self.topic, &starts, decoding, budget, (None, None))?);
         Ok(())
     }
 

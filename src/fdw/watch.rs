@@ -88,6 +88,11 @@ impl Watch {
         !self.in_vain
     }
 
+    /// Had the partition a leader then?
+    pub fn has_leader(&self, partition: i32) -> bool {
+        self.found.has_leader(partition)
+    }
+
     /// Asks the brokers; the topic as it is now, when its partitions are others than before, or others
     /// have a leader.
     ///

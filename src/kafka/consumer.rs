@@ -4,7 +4,7 @@
 use super::aside::Aside;
 use super::fault::Fault;
 use super::native::{
-    Answer, Client, Messages, MetadataAnswers, Queue, Record, Taken, Topic, Waker,
+    Answer, Client, LATEST, Messages, MetadataAnswers, Queue, Record, Taken, Topic, Waker,
 };
 use super::notices::{Notice, Notices};
 use super::properties::Properties;
@@ -23,6 +23,9 @@ const EVENTS: usize = 1000;
 
 /// How long a broker has to answer whether it is back.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long leaders have to tell the ends of their partitions.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a group commit may take; the next one carries newer offsets anyway.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,6 +94,8 @@ pub(super) struct Session {
     messages: Messages,
     /// The question to the brokers whether one of them is back, during an outage.
     probe: Option<Queue>,
+    /// A question for the ends of partitions that nobody waits for.
+    ends: Option<Queue>,
     main: Queue,
     pub(super) client: Arc<Client>,
 }
@@ -133,6 +138,7 @@ impl Consumer {
                 topic: None,
                 messages: Messages::default(),
                 probe: None,
+                ends: None,
                 main: Queue::main(&client),
                 client,
             }),
@@ -243,6 +249,26 @@ impl Consumer {
     /// messages of open transactions, which are not handed out yet. No network.
     pub fn high_watermark(&self, topic: &str, partition: i32) -> Option<i64> {
         self.session.client.high_watermark(&topic_name(topic).ok()?, partition)
+    }
+
+    /// Asks for the ends of partitions, all of which have a leader, and does not wait.
+    pub fn ask_for_ends(&mut self, topic: &str, partitions: &[i32]) -> Result<()> {
+        let name = topic_name(topic)?;
+        let committed = self.reads_committed;
+        let session = &mut *self.session;
+        let queue = session.ends.insert(Queue::new(&session.client));
+        let client = &session.client;
+        client.list_offsets(&name, partitions, LATEST, committed, ENDS_TIMEOUT, queue);
+        Ok(())
+    }
+
+    /// What [`Consumer::ask_for_ends`] has asked for, as far as leaders have told; None as long as there
+    /// is no answer.
+    pub fn take_ends(&mut self) -> Option<Vec<(i32, i64)>> {
+        let answer = self.session.ends.as_ref()?.poll(Duration::ZERO)?;
+        self.session.ends = None;
+        let Answer::Offsets(ends) = answer else { return None };
+        Some(ends.ok()?.into_iter().filter_map(|(p, end)| Some((p, end.ok()?))).collect())
     }
 
     /// Why no broker can be used at present; None while messages can be read. Known only as long

@@ -3,6 +3,8 @@
 //! shows the answers in shared memory, where the views find them.
 
 use crate::error::{Result, SqlState};
+use crate::fdw::reader::Show;
+use crate::fdw::session::Position;
 use crate::kafka::{Consumer, Properties};
 use crate::model::assign;
 use crate::pg::board::Board;
@@ -42,7 +44,7 @@ struct Shared(Arc<(Mutex<State>, Condvar)>);
 /// The main thread's side. The other thread ends with it, or with the process.
 pub struct Gauge {
     shared: Shared,
-    board: Option<Board>,
+    display: Option<Display>,
     _thread: Option<Thread<()>>,
 }
 
@@ -53,21 +55,23 @@ impl Gauge {
             State { question: None, busy: Some(Instant::now()), ends: BTreeMap::new(), end: false };
         let shared = Shared(Arc::new((Mutex::new(state), Condvar::new())));
         let board = caught(|| Ok(Board::create())).ok().flatten();
-        let thread = board.and_then(|board| {
-            let work = Work {
-                shared: shared.clone(),
-                board,
-                slot: slot.unsigned_abs(),
-                slots: slots.unsigned_abs().max(1),
-            };
+        let display = board.map(|board| Display { board, slots: slots.unsigned_abs().max(1) });
+        let thread = display.and_then(|display| {
+            let work = Work { shared: shared.clone(), display, slot: slot.unsigned_abs() };
             threads::spawn("gpss gauge", move || work.run()).ok()
         });
-        Gauge { shared, board, _thread: thread }
+        Gauge { shared, display, _thread: thread }
     }
 
     /// The board's handle, for those who look.
     pub fn board(&self) -> Option<u32> {
-        self.board.map(Board::handle)
+        self.display.map(|display| display.board.handle())
+    }
+
+    /// For what the reader thread hears.
+    pub fn show(&self) -> Option<Show> {
+        let display = self.display?;
+        Some(Box::new(move |ends, age| display.show(ends, age)))
     }
 
     /// From now on it is this topic.
@@ -125,7 +129,7 @@ impl Shared {
     }
 
     /// If nothing else is asked for by now.
-    fn answered(&self, question: &Arc<Question>, ends: &[(i32, i64)]) {
+    fn answered(&self, question: &Arc<Question>, ends: &[Position]) {
         let mut state = self.0.0.lock();
         if state.question.as_ref().is_some_and(|current| Arc::ptr_eq(current, question)) {
             state.ends.extend(ends.iter().copied());
@@ -139,11 +143,29 @@ impl Shared {
     }
 }
 
+/// Where the ends of a slot's partitions are shown.
+#[derive(Clone, Copy)]
+struct Display {
+    board: Board,
+    slots: u32,
+}
+
+impl Display {
+    /// The ends as they were so long ago.
+    fn show(self, ends: &[Position], age: Duration) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = i64::try_from(since_1970.saturating_sub(age).as_micros()).unwrap_or(i64::MAX);
+        for (partition, end) in ends {
+            // The slot's partitions follow each other in steps of `slots`.
+            self.board.put((partition.unsigned_abs() / self.slots) as usize, *end, at);
+        }
+    }
+}
+
 struct Work {
     shared: Shared,
-    board: Board,
+    display: Display,
     slot: u32,
-    slots: u32,
 }
 
 impl Work {
@@ -183,20 +205,11 @@ impl Work {
         let found = consumer.describe(topic, TIMEOUT, &cancelled)?;
         // librdkafka would wait for a leader.
         let led = found.partitions.iter().copied().filter(|partition| found.has_leader(*partition));
-        let own = assign::partitions_of(self.slot, self.slots, &led.collect::<Vec<i32>>());
-        let at = now_micros();
+        let own = assign::partitions_of(self.slot, self.display.slots, &led.collect::<Vec<i32>>());
+        let asked = Instant::now();
         let ends = consumer.ends(topic, &own, TIMEOUT, &cancelled)?;
         self.shared.answered(question, &ends);
-        for (partition, end) in ends {
-            // Partitions of the slot follow each other in steps of `slots`.
-            self.board.put((partition.unsigned_abs() / self.slots) as usize, end, at);
-        }
+        self.display.show(&ends, asked.elapsed());
         Ok(())
     }
-}
-
-/// Since 1970, by the clock that the server reads.
-fn now_micros() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }

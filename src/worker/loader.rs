@@ -250,7 +250,7 @@ impl Loader {
         let buffer = gucs::buffer_bytes();
         let decoding = &loading.statement.decoding;
         let decoding = (&decoding.formats, &decoding.needs);
-        let watch = Some(Watch::new(topic, found.clone(), answers));
+        let watch = (Some(Watch::new(topic, found.clone(), answers)), self.gauge.show());
         let reader = Reader::start(consumer, topic, &starts, decoding, buffer, watch)?;
         let mut feed = Feed::new(reader, positions, ends, run.quit_at_eof);
         for (partition, error) in waits {
