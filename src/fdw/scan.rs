@@ -12,7 +12,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::format::{MessageDecoder, width};
 use crate::model::content::Format;
 use crate::model::rows::{Row, Rows, Side, Span, Verdict};
-use crate::pg::fdw::{Bound, Column, ForeignSource, RowWriter, ScanRequest, Table};
+use crate::pg::fdw::{Bound, Column, Conversion, ForeignSource, RowWriter, ScanRequest, Table};
 use pgrx::pg_sys;
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct KafkaScan {
     functions: Option<Box<Functions>>,
     /// The message that is being handed out, and its records that have not been.
     current: (usize, Range<usize>),
+    /// Rows that have been made of it, or tried.
+    made: usize,
 }
 
 /// The functions of a table of format custom.
@@ -94,19 +96,22 @@ impl ForeignSource for KafkaScan {
             session::note_needs(table.relid, &needs);
         }
         let rows = match session::running(table, request.statement, &layout, needs.headers)? {
-            Some(running) => From::Batch(BatchScan {
-                again: match shape.look_in(&running.decoding.needs) {
-                    true => None,
-                    false => {
-                        shape.look_in(&needs);
-                        Some(running.decoding.decoder_of_scan(&needs)?)
-                    }
-                },
-                running,
-                cursor: Cursor::default(),
-                part: None,
-                rows: Arc::default(),
-            }),
+            Some(running) => {
+                running.progress.begin_scan();
+                From::Batch(BatchScan {
+                    again: match shape.look_in(&running.decoding.needs) {
+                        true => None,
+                        false => {
+                            shape.look_in(&needs);
+                            Some(running.decoding.decoder_of_scan(&needs)?)
+                        }
+                    },
+                    running,
+                    cursor: Cursor::default(),
+                    part: None,
+                    rows: Arc::default(),
+                })
+            }
             None => {
                 let scan = TopicScan::new(table, &source, request.user, needs.clone());
                 From::Topic(Box::new(scan))
@@ -128,6 +133,7 @@ impl ForeignSource for KafkaScan {
             shape,
             rows,
             current: (0, 0..0),
+            made: 0,
         })
     }
 
@@ -140,6 +146,7 @@ impl ForeignSource for KafkaScan {
                 };
                 let Some(rows) = rows else { return Ok(false) };
                 let Some(row) = rows.row(self.current.0) else { return Ok(false) };
+                self.made += 1;
                 let more = match &mut self.functions {
                     None => false,
                     Some(functions) => match functions.fill(row, rows, out)? {
@@ -166,7 +173,7 @@ impl ForeignSource for KafkaScan {
             };
             let (Some(index), Some(rows)) = (found, rows) else { return Ok(false) };
             let Some(row) = rows.row(index) else { return Ok(false) };
-            self.current = (index, row.records());
+            (self.current, self.made) = ((index, row.records()), 0);
             match row.verdict {
                 Verdict::Good => {}
                 // The worker records it with the batch.
@@ -193,13 +200,28 @@ impl ForeignSource for KafkaScan {
         Some(place(self.shape.topic(), row))
     }
 
-    fn rescan(&mut self, new_bounds: bool) -> Result<()> {
-        self.current = (0, 0..0);
-        if let Some(functions) = &mut self.functions {
-            functions.rows = Default::default();
+    fn may_leave_out(&self) -> bool {
+        matches!(&self.rows, From::Batch(scan) if scan.running.progress.may_leave_out())
+    }
+
+    fn leave_out(&mut self, error: &Error, conversion: Option<Conversion>) -> bool {
+        let From::Batch(BatchScan { running: Running { progress, .. }, .. }) = &self.rows else {
+            return false;
+        };
+        if self.made > 1 || !progress.may_leave_out() {
+            progress.conversion.replace(conversion);
+            return false;
         }
+        progress.leave_out(error.clone(), conversion);
+        self.forget_current();
+        true
+    }
+
+    fn rescan(&mut self, new_bounds: bool) -> Result<()> {
+        self.forget_current();
         match &mut self.rows {
             From::Batch(scan) => {
+                scan.running.progress.begin_scan();
                 scan.cursor = Cursor::default();
                 scan.part = None;
             }
@@ -228,6 +250,15 @@ impl ForeignSource for KafkaScan {
             }
         }
         lines
+    }
+}
+
+impl KafkaScan {
+    fn forget_current(&mut self) {
+        self.current = (0, 0..0);
+        if let Some(functions) = &mut self.functions {
+            functions.rows = Default::default();
+        }
     }
 }
 
@@ -280,11 +311,17 @@ impl BatchScan {
         let batch: &Batch = &self.running.batch;
         let progress = &self.running.progress;
         progress.asked.set(true);
-        let Some((part, index)) = self.cursor.next(batch) else {
-            progress.exhausted.set(true);
-            return Ok(None);
+        let (part, index) = loop {
+            let Some(next) = self.cursor.next(batch) else {
+                progress.exhausted.set(true);
+                return Ok(None);
+            };
+            let taken = self.cursor.taken();
+            progress.taken.set(taken);
+            if !progress.is_left_out(taken - 1) {
+                break next;
+            }
         };
-        progress.taken.set(self.cursor.taken());
         if self.part != Some(part) {
             let Some(decoded) = batch.parts().get(part) else { return Ok(None) };
             self.rows = match &mut self.again {

@@ -10,7 +10,7 @@ use super::formats::Formats;
 use crate::error::{Error, Result, SqlState};
 use crate::format::{MessageDecoder, Wanted};
 use crate::model::job::TableName;
-use crate::pg::fdw::Table;
+use crate::pg::fdw::{Conversion, Table};
 use crate::pg::spi::{self, Plan, StatementId};
 use crate::pg::tx::Tx;
 use pgrx::pg_sys::Oid;
@@ -124,9 +124,62 @@ pub struct Progress {
     pub asked: Cell<bool>,
     /// Which of several statements is running.
     pub statement: Cell<usize>,
+    /// The conversion that a scan has failed with.
+    pub conversion: RefCell<Option<Conversion>>,
+    /// Scans leave out what they cannot convert, instead of failing.
+    leaves_out: bool,
+    /// In their order.
+    left_out: RefCell<Vec<LeftOut>>,
+    /// Runs of scans through the batch in the statement that is running.
+    scans: Cell<usize>,
+}
+
+/// A message without which the statements have run.
+#[derive(Clone, Debug)]
+pub struct LeftOut {
+    pub index: usize,
+    pub error: Error,
+    pub conversion: Option<Conversion>,
 }
 
 impl Progress {
+    /// Of statements which leave out the messages that have a value that cannot be converted, if that is
+    /// seen before anything has been made of the message.
+    pub fn leaving_out() -> Progress {
+        Progress { leaves_out: true, ..Progress::default() }
+    }
+
+    /// Of another statement over what has been left over.
+    pub fn of_the_others(&self) -> Progress {
+        Progress { left_out: self.left_out.clone(), ..Progress::default() }
+    }
+
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        self.left_out.borrow().clone()
+    }
+
+    pub(super) fn is_left_out(&self, index: usize) -> bool {
+        let left_out = self.left_out.borrow();
+        !left_out.is_empty() && left_out.binary_search_by_key(&index, |left| left.index).is_ok()
+    }
+
+    /// A scan begins with the first message.
+    pub(super) fn begin_scan(&self) {
+        self.scans.set(self.scans.get() + 1);
+    }
+
+    /// Only where nothing can have been made of the next message: in the first of the statements, whose
+    /// only scan has not come to it before.
+    pub(super) fn may_leave_out(&self) -> bool {
+        self.leaves_out && self.statement.get() == 0 && self.scans.get() == 1
+    }
+
+    /// Leaves out the message taken last.
+    pub(super) fn leave_out(&self, error: Error, conversion: Option<Conversion>) {
+        let Some(index) = self.taken.get().checked_sub(1) else { return };
+        self.left_out.borrow_mut().push(LeftOut { index, error, conversion });
+    }
+
     /// The index of the message taken last, unless all were taken: then the failure came later.
     pub fn suspect(&self) -> Option<usize> {
         if self.exhausted.get() { None } else { self.taken.get().checked_sub(1) }
@@ -137,6 +190,8 @@ impl Progress {
         self.taken.set(0);
         self.exhausted.set(false);
         self.asked.set(false);
+        self.scans.set(0);
+        self.conversion.take();
     }
 }
 

@@ -1,14 +1,18 @@
 //! Where a message that cannot be loaded has failed: in the mapping or in the table, and at which
 //! column. Asked of PostgreSQL by running the statement's parts over this one message.
 
+use super::isolate::Failure;
 use crate::catalog::errors::{self, Stage};
 use crate::error::{Class, Error, Result, SqlState, Subject};
+use crate::fdw::session::Progress;
 use crate::model::statement::{Alone, Trials};
+use crate::pg::fdw::Conversion;
 use crate::pg::spi::Plan;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Where a message has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,9 @@ pub enum Decoded {
     ByScan,
 }
 
+/// Runs a part over a message; the number of rows.
+pub type Run<'a> = dyn Fn(&Plan, Decoded, &Rc<Progress>) -> Result<u64> + 'a;
+
 /// The parts of the statement that loads one table.
 pub struct Parts {
     select: Plan,
@@ -36,6 +43,8 @@ pub struct Parts {
     filtered: bool,
     /// Which column errors of an SQLSTATE were about last.
     last: RefCell<HashMap<SqlState, Found>>,
+    /// What the scan was making where.
+    converted: RefCell<HashMap<Conversion, Place>>,
     /// What has been found in the system's catalog.
     constrained: RefCell<HashMap<Subject, Option<String>>>,
 }
@@ -71,6 +80,7 @@ impl Parts {
             columns: trials.columns.iter().map(column).collect::<Result<_>>()?,
             filtered: trials.filtered,
             last: RefCell::default(),
+            converted: RefCell::default(),
             constrained: RefCell::default(),
         })
     }
@@ -82,14 +92,32 @@ impl Parts {
         run(&self.filter)
     }
 
-    /// Where the statement has failed with `error`. `run` runs a part over the message.
+    /// As `place`, if it has found that out for another message.
+    pub fn known_place(&self, failure: &Failure) -> Option<Place> {
+        self.converted.borrow().get(failure.conversion.as_deref()?).cloned()
+    }
+
+    /// Where the statement has failed. `run` runs a part over the message.
     ///
     /// Expressions are evaluated in the columns' order, so the first that fails in the same way is
     /// the one. Nothing of this stays: each part runs in a subtransaction that is rolled back.
     ///
     /// # Errors
     /// What the look into the system's catalog raises; one of class Environment that a part met.
-    pub fn place(
+    pub fn place(&self, tx: &Tx, failure: &Failure, run: &Run<'_>) -> Result<Place> {
+        let progress = Rc::default();
+        let place =
+            self.find(tx, &failure.error, &|plan, decoded| run(plan, decoded, &progress))?;
+        // What the found part has failed with. Another column might have had the same value.
+        if let Some(conversion) = failure.conversion.as_deref()
+            && progress.conversion.take().as_ref() == Some(conversion)
+        {
+            self.converted.borrow_mut().insert(conversion.clone(), place.clone());
+        }
+        Ok(place)
+    }
+
+    fn find(
         &self,
         tx: &Tx,
         error: &Error,

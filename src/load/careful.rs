@@ -1,10 +1,10 @@
 //! Loading a batch that has failed: what can be loaded is, and what cannot is told with its reason.
 
-use super::isolate::{self, Failure, Load};
+use super::isolate::{self, Attempt, Failure, Load};
 use super::{Refused, Statement, may_be_a_messages, unparsable};
 use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
-use crate::fdw::session::Progress;
+use crate::fdw::session::{LeftOut, Progress};
 use crate::model::epoch;
 use crate::pg::signals;
 use crate::pg::spi;
@@ -85,32 +85,42 @@ struct Search<'a> {
 impl Load for Search<'_> {
     /// It leaves no trace either of a range in which the filters let nothing pass: the batch is several
     /// statements only because of its bad messages.
-    fn attempt(&mut self, range: Range<usize>) -> std::result::Result<u64, Failure> {
+    fn attempt(&mut self, range: Range<usize>) -> std::result::Result<Attempt, Failure> {
         if signals::stop_requested() {
             // The order was a cancel too, which one of the subtransactions may have taken for its own.
             let error = Error::new(SqlState::QUERY_CANCELED, "the process was told to stop");
-            return Err(Failure { error, suspect: None, statement: 0 });
+            return Err(Failure { error, suspect: None, statement: 0, conversion: None });
         }
-        let progress = Rc::new(Progress::default());
+        let progress = Rc::new(Progress::leaving_out());
         let slice = Rc::new(self.batch.slice(range.clone()));
         let mut undone = false;
         let outcome = subtx(self.tx, || {
             let inserted = self.statement.run(self.tx, &slice, &progress)?;
-            undone = inserted == 0 && self.statement.filters_all(self.tx, &slice)?;
+            undone = inserted == 0 && self.statement.filters_all(self.tx, &slice, &progress)?;
             if undone {
                 Err(Error::new(SqlState::NO_DATA, "nothing to insert"))
             } else {
                 Ok(inserted)
             }
         });
-        outcome.or_else(|error| match undone {
-            true => Ok(0),
-            false => Err(Failure {
-                error,
-                suspect: progress.suspect().map(|index| range.start + index),
-                statement: progress.statement.get(),
-            }),
-        })
+        let rows = match outcome {
+            Ok(rows) => rows,
+            Err(_) if undone => 0,
+            Err(error) => {
+                return Err(Failure {
+                    error,
+                    suspect: progress.suspect().map(|index| range.start + index),
+                    statement: progress.statement.get(),
+                    conversion: progress.conversion.take().map(Box::new),
+                });
+            }
+        };
+        let refused = |LeftOut { index, error, conversion }| {
+            let conversion = conversion.map(Box::new);
+            let index = range.start + index;
+            (index, Failure { error, suspect: Some(index), statement: 0, conversion })
+        };
+        Ok(Attempt { rows, refused: progress.left_out().into_iter().map(refused).collect() })
     }
 
     fn is_messages(&self, error: &Error) -> bool {
@@ -119,12 +129,11 @@ impl Load for Search<'_> {
     }
 
     fn refuse(&mut self, index: usize, failure: Failure) -> Result<()> {
-        let Failure { error, statement, .. } = failure;
         let message = Rc::new(self.batch.slice(index..index + 1));
-        let place = self.statement.place(self.tx, &message, statement, &error)?;
+        let place = self.statement.place(self.tx, &message, &failure)?;
         let column = place.as_ref().and_then(|place| place.column.as_deref());
-        let mapping = column.and_then(|column| self.statement.mapping(statement, column));
-        let error = epoch::explained(error, mapping);
+        let mapping = column.and_then(|column| self.statement.mapping(failure.statement, column));
+        let error = epoch::explained(failure.error, mapping);
         self.refused.push(Refused { index, error, place });
         let refused = self.refused.as_slice();
         let hopeless =
@@ -172,7 +181,7 @@ impl Search<'_> {
         for refused in loaded.refused {
             let again = refused.error.sqlstate.as_str().starts_with("23");
             match again.then(|| self.attempt(refused.index..refused.index + 1)) {
-                Some(Ok(rows)) => left.inserted += rows,
+                Some(Ok(attempt)) if attempt.refused.is_empty() => left.inserted += attempt.rows,
                 Some(Err(failure)) if !self.is_messages(&failure.error) => {
                     return Err(failure.error);
                 }

@@ -4,9 +4,11 @@
 //! loaded one after the other, longer ones as long as all goes well. A statement that streams fails at
 //! the message it took last, so what came before is loaded and that message is tried alone. A statement
 //! that fails after it took everything (a foreign key, an AFTER trigger, a sort) does not tell, and
-//! the stretch is halved.
+//! the stretch is halved. A message whose values its scan cannot convert does not make a statement fail:
+//! it is left out.
 
 use crate::error::{Error, Result, SqlState};
+use crate::pg::fdw::Conversion;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -18,6 +20,17 @@ pub struct Failure {
     pub suspect: Option<usize>,
     /// Which of the job's statements has failed.
     pub statement: usize,
+    /// The conversion that it has failed with, if it was one of its scan's.
+    pub conversion: Option<Box<Conversion>>,
+}
+
+/// A try to load a range that has succeeded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// Rows written.
+    pub rows: u64,
+    /// The messages that were left out, with their indices and in their order.
+    pub refused: Vec<(usize, Failure)>,
 }
 
 impl Failure {
@@ -30,8 +43,8 @@ impl Failure {
 
 /// What is loaded.
 pub trait Load {
-    /// Loads a range, or leaves no trace of it; the rows written.
-    fn attempt(&mut self, range: Range<usize>) -> std::result::Result<u64, Failure>;
+    /// Loads a range, or leaves no trace of it.
+    fn attempt(&mut self, range: Range<usize>) -> std::result::Result<Attempt, Failure>;
 
     /// Can a single message have caused it?
     fn is_messages(&self, error: &Error) -> bool;
@@ -60,8 +73,11 @@ pub fn load(messages: usize, load: &mut dyn Load) -> Result<u64> {
             Known::At(..) | Known::Before(_) => next + 1,
         };
         let refused = match load.attempt(next..end) {
-            Ok(rows) => {
-                written += rows;
+            Ok(attempt) => {
+                written += attempt.rows;
+                for (index, failure) in attempt.refused {
+                    load.refuse(index, failure)?;
+                }
                 next = end;
                 match known {
                     Known::At(suspect, failure) if suspect == end && trust.has(&failure) => {
@@ -177,6 +193,8 @@ mod tests {
     #[derive(Default)]
     struct Trial {
         bad: BTreeSet<usize>,
+        /// It leaves these out.
+        left_out: BTreeSet<usize>,
         /// It tells which message it took last.
         streams: bool,
         /// It takes so many messages more before an error shows.
@@ -192,18 +210,28 @@ mod tests {
 
     fn failure(suspect: Option<usize>) -> Failure {
         let error = Error::new(SqlState::INVALID_TEXT, "bad");
-        Failure { error, suspect, statement: 0 }
+        Failure { error, suspect, statement: 0, conversion: None }
+    }
+
+    fn rows(number: usize) -> Attempt {
+        Attempt { rows: number as u64, refused: vec![] }
     }
 
     impl Load for Trial {
-        fn attempt(&mut self, range: Range<usize>) -> std::result::Result<u64, Failure> {
+        fn attempt(&mut self, range: Range<usize>) -> std::result::Result<Attempt, Failure> {
             self.attempts += 1;
             let Some(first) = self.bad.range(range.clone()).next() else {
                 self.tried += range.len();
+                let mut attempt = Attempt::default();
                 for index in range.clone() {
+                    if self.left_out.contains(&index) {
+                        attempt.refused.push((index, failure(Some(index))));
+                        continue;
+                    }
                     assert!(self.loaded.insert(index), "{index} is loaded twice");
+                    attempt.rows += 1;
                 }
-                return Ok(range.len() as u64);
+                return Ok(attempt);
             };
             let taken = (first + self.ahead + 1).min(range.end);
             let streams = self.streams && taken < range.end + 1 && first + self.ahead < range.end;
@@ -244,13 +272,19 @@ mod tests {
         fn exactly_the_bad_ones_are_refused(
             messages in 0usize..5000,
             bad in proptest::collection::btree_set(0usize..5000, 0..400),
+            left_out in proptest::collection::btree_set(0usize..5000, 0..400),
             streams: bool,
             ahead in 0usize..4,
         ) {
-            let bad: BTreeSet<usize> = bad.into_iter().filter(|i| *i < messages).collect();
-            let trial = run(messages, &bad, streams, ahead);
-            prop_assert_eq!(&trial.refused, &bad.iter().copied().collect::<Vec<_>>());
-            prop_assert_eq!(trial.loaded.len(), messages - bad.len());
+            let of = |set: BTreeSet<usize>| set.into_iter().filter(|i| *i < messages).collect();
+            let (left_out, bad): (BTreeSet<usize>, BTreeSet<usize>) = (of(left_out), of(bad));
+            let bad = &bad - &left_out;
+            let refused = &bad | &left_out;
+            let mut trial = Trial { bad, left_out, streams, ahead, ..Trial::default() };
+            let written = load(messages, &mut trial).unwrap();
+            prop_assert_eq!(&trial.refused, &refused.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(trial.loaded.len(), messages - refused.len());
+            prop_assert_eq!(trial.loaded.len(), written as usize);
         }
     }
 
@@ -296,10 +330,10 @@ mod tests {
     }
 
     impl Load for Picky {
-        fn attempt(&mut self, range: Range<usize>) -> std::result::Result<u64, Failure> {
+        fn attempt(&mut self, range: Range<usize>) -> std::result::Result<Attempt, Failure> {
             match range.contains(&4) && range.len() > 1 {
                 true => Err(Failure { statement: self.statement, ..failure(Some(self.at)) }),
-                false => Ok(range.len() as u64),
+                false => Ok(rows(range.len())),
             }
         }
 
@@ -326,7 +360,7 @@ mod tests {
     fn what_is_not_a_messages_fault_ends_the_search() {
         struct Full(Error);
         impl Load for Full {
-            fn attempt(&mut self, _: Range<usize>) -> std::result::Result<u64, Failure> {
+            fn attempt(&mut self, _: Range<usize>) -> std::result::Result<Attempt, Failure> {
                 Err(Failure { error: self.0.clone(), ..failure(Some(0)) })
             }
             fn is_messages(&self, _: &Error) -> bool {

@@ -1,6 +1,7 @@
 //! A job's statements, one for each of its tables, and running them over batches.
 
 use super::blame::{Decoded, Parts, Place};
+use super::isolate::Failure;
 use super::unparsable;
 use crate::catalog::jobs::Job;
 use crate::error::{Class, Error, Result, SqlState};
@@ -100,8 +101,7 @@ impl Statement {
         self.mappings.get(output)?.iter().find(|mapping| mapping.column == column)
     }
 
-    /// Where the `output`-th statement has failed with `error` over a batch of one message; None when
-    /// that cannot be told.
+    /// Where a statement has failed over a batch of one message; None when that cannot be told.
     ///
     /// # Errors
     /// As `Parts::place`.
@@ -109,33 +109,40 @@ impl Statement {
         &self,
         tx: &Tx,
         message: &Rc<Batch>,
-        output: usize,
-        error: &Error,
+        failure: &Failure,
     ) -> Result<Option<Place>> {
-        let Some(parts) = self.parts(tx)?.get(output) else { return Ok(None) };
+        let Some(parts) = self.parts(tx)?.get(failure.statement) else { return Ok(None) };
+        if let Some(place) = parts.known_place(failure) {
+            return Ok(Some(place));
+        }
         let unsure = message.rows().any(|(rows, row)| {
             let mut records = row.records().filter_map(|number| rows.record(number));
             records.any(|record| Side::BOTH.into_iter().any(|side| record.unsure(side)))
         });
         let by_scan = OnceCell::new();
-        let run = |plan: &Plan, decoded: Decoded| match decoded {
+        let run = |plan: &Plan, decoded: Decoded, progress: &Rc<Progress>| match decoded {
             Decoded::ByScan if unsure => {
                 let by_scan = by_scan.get_or_init(|| Rc::new(self.decoding.by_scan()));
-                run_part(tx, plan, by_scan, message)
+                run_part(tx, plan, by_scan, message, progress)
             }
-            _ => run_part(tx, plan, &self.decoding, message),
+            _ => run_part(tx, plan, &self.decoding, message, progress),
         };
-        parts.place(tx, error, &run).map(Some)
+        parts.place(tx, failure, &run).map(Some)
     }
 
-    /// Do the filters let none of the messages pass, to any table?
+    /// Do the filters let none of the messages pass, to any table? `progress` knows those that count as none.
     ///
     /// # Errors
     /// As `parts`. Raises: what the filters raise.
-    pub(super) fn filters_all(&self, tx: &Tx, batch: &Rc<Batch>) -> Result<bool> {
-        let parts = self.parts(tx)?;
+    pub(super) fn filters_all(
+        &self,
+        tx: &Tx,
+        batch: &Rc<Batch>,
+        progress: &Progress,
+    ) -> Result<bool> {
+        let (parts, others) = (self.parts(tx)?, Rc::new(progress.of_the_others()));
         for part in parts {
-            if part.passing(&|plan| run_part(tx, plan, &self.decoding, batch))? > 0 {
+            if part.passing(&|plan| run_part(tx, plan, &self.decoding, batch, &others))? > 0 {
                 return Ok(false);
             }
         }
@@ -196,8 +203,15 @@ impl Statement {
     }
 }
 
-fn run_part(tx: &Tx, part: &Plan, decoding: &Rc<Decoding>, batch: &Rc<Batch>) -> Result<u64> {
-    with_batch(decoding, batch, &Rc::default(), part, || part.execute(tx, &[]))
+fn run_part(
+    tx: &Tx,
+    part: &Plan,
+    decoding: &Rc<Decoding>,
+    batch: &Rc<Batch>,
+    progress: &Rc<Progress>,
+) -> Result<u64> {
+    progress.begin();
+    with_batch(decoding, batch, progress, part, || part.execute(tx, &[]))
 }
 
 fn with_batch<R>(

@@ -1,6 +1,6 @@
 //! Rejected messages: what costs one message only, what is said about it, and what becomes of it.
 
-use super::support::{Producer, Record, Scene, eventually, literal};
+use super::support::{Producer, Record, Scene, eventually, literal, value};
 
 /// The columns of the target, which everything that can fail has one of.
 const TARGET: &str = "
@@ -118,6 +118,109 @@ fn whatever_is_wrong_with_a_message_costs_that_message_and_is_told() {
     assert_eq!(scene.db.number("SELECT count(DISTINCT batch_id) FROM gpss.errors"), 1);
     let detail = "SELECT DISTINCT detail FROM gpss.errors WHERE sqlstate = 'G0001'";
     assert_eq!(scene.db.sql(detail), "by a trigger");
+}
+
+#[test]
+fn values_that_cannot_be_converted_cost_their_messages_alone() {
+    let scene = Scene::new(1);
+    scene.server();
+    let columns = "id int, day date, dom known_number, part text,
+        place bigint OPTIONS (source 'offset')";
+    scene.db.sql(
+        "CREATE FUNCTION is_known(n int) RETURNS bool LANGUAGE plpgsql AS $$
+         BEGIN
+             IF n = 99 THEN RAISE 'a full disk' USING ERRCODE = '53100'; END IF;
+             RETURN n < 50;
+         END $$;
+         CREATE DOMAIN known_number AS int CHECK (is_known(VALUE))",
+    );
+    scene.table("source", columns, "format 'jsonl'");
+    // Rows that a trigger puts elsewhere are not the statement's; they stay.
+    scene.db.sql(
+        "CREATE TABLE target (id int, day date, dom int, place bigint, CHECK (id <> 13));
+         CREATE TABLE elsewhere (LIKE target);
+         CREATE TABLE statements (rows bigint);
+         CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF NEW.id = 5 THEN INSERT INTO elsewhere SELECT NEW.*; RETURN NULL; END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER away BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION away();
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN INSERT INTO statements SELECT count(*) FROM added; RETURN NULL; END $$;
+         CREATE TRIGGER note AFTER INSERT ON target REFERENCING NEW TABLE AS added
+             FOR EACH STATEMENT EXECUTE FUNCTION note();
+         SELECT gpss.submit_job('load', 'source'::regclass, 'target'::regclass,
+             mapping => '{\"day\": \"day\", \"dom\": \"dom\", \"id\": \"id\", \"place\": \"place\"}',
+             filter => 'part IS NULL', minimal_interval => 60000, error_limit => '100%')",
+    );
+    let messages: [&[u8]; 14] = [
+        b"{\"id\": \"x\", \"day\": \"2024-02-30\"}",
+        b"{\"id\": 5}",
+        b"{\"day\": \"2024-02-30\"}",
+        b"{\"id\": 1, \"day\": \"2024-02-29\"}",
+        b"{\"id\": 2}\n{\"id\": 3}",
+        // The rows of this message before the bad one, and after it.
+        b"{\"id\": 4}\n{\"id\": \"y\"}\n{\"id\": 6}",
+        b"{\"id\": \"z\"}\n{\"id\": 7}",
+        // Excluded by the filter.
+        b"{\"id\": \"x\", \"part\": \"other\"}",
+        b"{\"dom\": 50}",
+        b"{\"id\": 13}",
+        b"{\"day\": \"x\", \"dom\": \"x\"}",
+        b"{\"dom\": \"x\"}",
+        b"{\"id\": \"1\\u0000\"}",
+        b"{\"id\": 8, \"dom\": 49}",
+    ];
+    Producer::new(&scene.topic).send(messages.map(value));
+    scene.run("load");
+    let errors = r#"SELECT "offset", stage, sqlstate, column_name FROM gpss.errors ORDER BY 1"#;
+    let expected = [
+        "0|map|22P02|id",
+        "2|map|22008|day",
+        "5|map|22P02|id",
+        "6|map|22P02|id",
+        "8|write|23514|dom",
+        "9|write|23514|id",
+        "10|map|22007|day",
+        "11|map|22P02|dom",
+        "12|map|22P05|",
+    ];
+    assert_eq!(scene.db.sql(errors).lines().collect::<Vec<_>>(), expected);
+    assert_eq!(scene.db.sql("SELECT id FROM target ORDER BY 1"), "1\n2\n3\n8");
+    assert_eq!(scene.db.sql("SELECT id FROM elsewhere"), "5");
+    assert_eq!(scene.db.sql("SELECT sum(rows) FROM statements"), "4");
+
+    // What the surroundings lack is no message's fault.
+    Producer::new(&scene.topic).send([value(b"{\"id\": \"x\"}"), value(b"{\"dom\": 99}")]);
+    scene.db.sql("SELECT gpss.start_job('load', quit_at_eof => true)");
+    let status = "SELECT status FROM gpss.jobs WHERE name = 'load'";
+    eventually("it retries", 30, || scene.db.sql(status) == "JOB_RETRYING");
+    assert_eq!(scene.db.number("SELECT count(*) FROM gpss.errors"), 9);
+    scene.db.sql("CREATE OR REPLACE FUNCTION is_known(n int) RETURNS bool RETURN true");
+    assert_eq!(scene.db.sql("SELECT gpss.wait_job('load', '60 s')"), "JOB_SUCCESS");
+    assert_eq!(scene.db.number("SELECT count(*) FROM gpss.errors"), 10);
+}
+
+#[test]
+fn many_values_that_cannot_be_converted_are_told_apart() {
+    let scene = scene_with_target();
+    let fields = |n: usize| match n % 4 {
+        0 => r#""id": "x""#,
+        1 => r#""narrow": "x""#,
+        // PostgreSQL reads it, though the decoder leaves it to the input function.
+        2 => r#""narrow": " 7 ""#,
+        // The first in the mapping's order.
+        _ => r#""two": "x", "dom": "x""#,
+    };
+    let lines: String = (1..401).map(|n| document(n, fields(n))).collect();
+    scene.db.sql("DROP INDEX target_expr_idx");
+    scene.topic.send_lines(0, &lines);
+    scene.run("load");
+    let errors = "SELECT column_name, count(*), count(DISTINCT stage || sqlstate) FROM gpss.errors
+        GROUP BY 1 ORDER BY 1";
+    assert_eq!(scene.db.sql(errors), "dom|100|1\nid|100|1\nnarrow|100|1");
+    assert_eq!(scene.db.number("SELECT count(*) FROM target WHERE narrow = 7"), 100);
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod scan;
 mod table;
 
 pub use plan::JsonCall;
-pub use scan::{Bound, Output, RowWriter, ScanRequest};
+pub use scan::{Bound, Conversion, Output, RowWriter, ScanRequest};
 pub use table::{Column, Table, options_from_array, relation_columns, type_by_name, type_name};
 
 use crate::error::Error;
@@ -88,6 +88,13 @@ pub trait ForeignSource: Sized + 'static {
 
     /// The message that the row is made of, as the beginning of a sentence.
     fn place(&self) -> Option<String>;
+
+    /// Could the scan go on without the next row? Each value that can fail is then made in a subtransaction.
+    fn may_leave_out(&self) -> bool;
+
+    /// A value of the row cannot be made, by an error of class Data. True, only if it could: the scan goes on
+    /// without the row.
+    fn leave_out(&mut self, error: &Error, conversion: Option<Conversion>) -> bool;
 
     /// The same rows again; with `new_bounds`, whatever the bounds now say.
     fn rescan(&mut self, new_bounds: bool) -> Result<(), Error>;

@@ -10,7 +10,9 @@ use crate::pg::acl::OwnersCode;
 use crate::pg::call::Text;
 use crate::pg::datum::{ColumnType, Inputs};
 use crate::pg::spi::StatementId;
-use crate::pg::{caught, compat, datum, mcx, slot};
+use crate::pg::subtx::subtx;
+use crate::pg::tx::Tx;
+use crate::pg::{caught, compat, datum, mcx, signals, slot};
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 use std::ffi::CStr;
@@ -78,6 +80,15 @@ impl Output {
     }
 }
 
+/// A text of a message becoming a column's value; equal for all scans that do the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Conversion {
+    /// As `Output::name`.
+    output: String,
+    type_oid: u32,
+    typmod: i32,
+}
+
 struct State<S> {
     /// None once the scan has ended, so that it does not keep its connection.
     source: Option<S>,
@@ -105,6 +116,10 @@ pub(super) struct Columns {
     code: Option<OwnersCode>,
     /// The column whose value is being made, and stays it when that fails.
     making: Option<usize>,
+    /// It is made of its own text, whatever else the message holds.
+    converts: bool,
+    /// A value that cannot be made leaves the transaction as it was.
+    apart: bool,
 }
 
 impl Columns {
@@ -117,7 +132,16 @@ impl Columns {
             late: vec![],
             code,
             making: None,
+            converts: false,
+            apart: false,
         }
+    }
+
+    /// What has failed, if it was that.
+    fn conversion(&self, names: &[String]) -> Option<Conversion> {
+        let index = self.making.filter(|_| self.converts)?;
+        let (output, column) = (names.get(index)?.clone(), self.types.get(index)?);
+        Some(Conversion { output, type_oid: column.oid.to_u32(), typmod: column.typmod })
     }
 }
 
@@ -204,20 +228,48 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
     unsafe {
         let state = &mut *(*node).fdw_state.cast::<State<S>>();
         let slot = (*node).ss.ss_ScanTupleSlot;
-        slot::clear(slot);
-        state.columns.late.clear();
-        state.columns.making = None;
         if state.bounds.is_none() {
             let bounds = evaluate(&state.ranges, state.range_exprs, (*node).ss.ps.ps_ExprContext);
             state.bounds = Some(bounds);
         }
+        loop {
+            let Err(error) = fill(node, slot, state) else { return slot };
+            let conversion = state.columns.conversion(&state.names);
+            let is_rows = state.columns.making.is_some() && error.class() == Class::Data;
+            let leave_out = |source: &mut S| is_rows && source.leave_out(&error, conversion);
+            if !state.source.as_mut().is_some_and(leave_out) {
+                caught::raise(error);
+            }
+            // As before each row (ExecScan).
+            pg_sys::MemoryContextReset((*(*node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory);
+            signals::check_for_interrupts();
+        }
+    }
+}
+
+/// Fills the slot with the next row; it stays empty at the end.
+///
+/// # Safety
+/// `node` is being iterated, the slot and the state are its own.
+unsafe fn fill<S: ForeignSource>(
+    node: *mut pg_sys::ForeignScanState,
+    slot: *mut pg_sys::TupleTableSlot,
+    state: &mut State<S>,
+) -> Result<()> {
+    // SAFETY: the slot's arrays have natts entries (execTuples.c) and are overwritten as
+    // ExecStoreVirtualTuple's contract wants.
+    unsafe {
+        slot::clear(slot);
+        let Some(source) = &mut state.source else { return Ok(()) };
+        state.columns.late.clear();
+        state.columns.making = None;
+        state.columns.apart = source.may_leave_out();
         let natts = state.columns.types.len();
         let mut row = RowWriter::new(
             std::slice::from_raw_parts_mut((*slot).tts_values, natts),
             std::slice::from_raw_parts_mut((*slot).tts_isnull, natts),
             &mut state.columns,
         );
-        let Some(source) = &mut state.source else { return slot };
         let mut fill = || {
             let found = source.next(state.bounds.as_deref().unwrap_or(&[]), &mut row)?;
             if found {
@@ -229,15 +281,13 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
             Ok(())
         };
         // pgrx drops the CONTEXT of errors, hence the DETAIL.
-        let filled = match state.tells_place {
+        match state.tells_place {
             true => caught::caught(fill).map_err(|error| {
                 let column = state.columns.making.and_then(|index| state.names.get(index));
                 in_place(error, source.place(), column)
             }),
             false => fill(),
-        };
-        filled.unwrap_or_else(|e| caught::raise(e));
-        slot
+        }
     }
 }
 
@@ -442,7 +492,11 @@ impl<'a> RowWriter<'a> {
     /// Makes a column's value by what may fail, and raise.
     fn make<T>(&mut self, index: usize, value: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.columns.making = Some(index);
-        let value = value(self)?;
+        self.columns.converts = false;
+        let value = match self.columns.apart {
+            true => subtx(&Tx::current(), || value(self))?,
+            false => value(self)?,
+        };
         self.columns.making = None;
         Ok(value)
     }
@@ -487,7 +541,10 @@ impl<'a> RowWriter<'a> {
         } else if self.columns.held.bytes_of(span).is_some() {
             let held = Arc::clone(&self.columns.held);
             let bytes = held.bytes_of(span).unwrap_or_default();
-            let datum = self.make(index, |_| datum::text_from_bytes(bytes))?;
+            let datum = self.make(index, |row| {
+                row.columns.converts = true;
+                datum::text_from_bytes(bytes)
+            })?;
             self.set(index, datum);
         }
         Ok(())
@@ -496,6 +553,7 @@ impl<'a> RowWriter<'a> {
     /// Any type through its input function, with the column's type modifier, as COPY does.
     pub fn set_input(&mut self, index: usize, text: &[u8]) -> Result<()> {
         let datum = self.make(index, |row| {
+            row.columns.converts = true;
             let Columns { inputs, types, code, .. } = &mut *row.columns;
             let inputs = inputs.get_or_insert_with(|| Inputs::new(types, code.clone()));
             inputs.call(index, Some(text))
