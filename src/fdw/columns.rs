@@ -147,6 +147,11 @@ impl Layout {
         self.sources.iter().zip(columns).filter_map(here).collect()
     }
 
+    /// Does a column take what the side holds as it is?
+    pub fn takes_whole(&self, side: Side) -> bool {
+        self.sources.contains(&ColumnSource::Whole(side))
+    }
+
     /// The members that the side's columns are named after, where a document without any of them is not
     /// what the table was made for. A table that has the document in a column takes whatever it is;
     /// and a message of protobuf says of a field that is not set nothing at all.
@@ -156,7 +161,7 @@ impl Layout {
             matches!(content.format, Format::Json | Format::Jsonl | Format::Avro)
                 && !content.is_on("fill_missing_fields")
         });
-        if !strict || self.sources.contains(&ColumnSource::Whole(side)) {
+        if !strict || self.takes_whole(side) {
             return vec![];
         }
         let named = self.sources.iter().filter_map(|source| match source {

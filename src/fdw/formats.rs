@@ -7,6 +7,7 @@ use super::options::{OF_SERVERS, REGISTRY_PASSWORD, REGISTRY_USER};
 use super::session::Needs;
 use crate::error::{Error, Result, SqlState};
 use crate::format::avro::AvroDecoder;
+use crate::format::jsonl::JsonlDecoder;
 use crate::format::protobuf::{ProtobufDecoder, SchemaSource};
 use crate::format::schema_id::Prefix;
 use crate::format::schemas::Schemas;
@@ -71,6 +72,8 @@ struct SideFormat {
     raw: Vec<String>,
     /// Members of which a document must have one.
     required: Vec<String>,
+    /// A column takes the document as it is.
+    takes_whole: bool,
     registry: Option<Arc<Registry>>,
 }
 
@@ -124,6 +127,7 @@ impl Formats {
                 fields: layout.field_names(side, columns),
                 raw: layout.raw[side as usize].clone(),
                 required: layout.required(side),
+                takes_whole: layout.takes_whole(side),
                 registry: registry.map(|config| Registry::new(&config)).transpose()?.map(Arc::new),
             }))
         };
@@ -176,6 +180,9 @@ impl SideFormat {
             Format::Avro | Format::Protobuf => {
                 let schemas = self.registry.clone().map(asks);
                 Reading::Made(decoder_of_documents(content, schemas, &self.raw)?)
+            }
+            Format::Jsonl if !self.takes_whole => {
+                Reading::Records(Box::new(JsonlDecoder::new(content)?.spreading()))
             }
             _ => Reading::Records(text_decoder(content, &self.fields)?),
         })

@@ -16,8 +16,8 @@ pub fn reason(document: &[u8], names: &[String]) -> String {
         Some(b'{') => return of_object(document, names, &wanted),
         Some(b'[') => {
             return format!(
-                "a JSON array has no fields, wanted: {wanted}; json_array_elements over a column with \
-                 source 'value' makes a row of each element"
+                "a JSON array has no fields, wanted: {wanted}; format jsonl makes a row of each element of the \
+                 outermost array, json_array_elements over a column with source 'value' of any"
             );
         }
         Some(b'"') => "a JSON string",

@@ -219,6 +219,51 @@ fn jsonl_in_key_and_value() {
 }
 
 #[test]
+fn an_array_in_jsonl_gives_a_row_for_each_element() {
+    let scene = Scene::new(1);
+    scene.source_and_target(
+        "n int, tags text[], k text OPTIONS (source 'key_field', field 'K'),
+         pos bigint OPTIONS (source 'offset')",
+        "format 'jsonl', key_format 'jsonl'",
+    );
+    let key = b"{\"K\": \"y\"}";
+    Producer::new(&scene.topic).send([
+        both(
+            b"[{\"K\": \"x\"}]",
+            b"[{\"n\": 1, \"tags\": [\"],[\", \"b\"]}, {\"n\": 2}]\n{\"n\": 3}\n",
+        ),
+        both(key, b"[]"),
+        both(key, b"{\"n\": 4}\n[{\"n\": 5}, 6]"),
+        both(key, b"[{\"n\": 7}, {\"n\": \"x\"}]"),
+        both(b"[{}, {}]", b"[{\"n\": 8}]"),
+        both(key, b"[{\"n\": 9}"),
+    ]);
+    scene.load_source();
+    assert_eq!(
+        scene.db.sql("SELECT pos, n, tags, k FROM target ORDER BY n"),
+        "0|1|{\"],[\",b}|x\n0|2||x\n0|3||x"
+    );
+    let errors =
+        r#"SELECT "offset", stage, split_part(message, ', wanted', 1) FROM gpss.errors ORDER BY 1"#;
+    let said = scene.db.sql(errors);
+    let expected = [
+        "2|decode|document 2: element 2: a JSON number has no fields",
+        "3|map|invalid input syntax for type integer: \"x\"",
+        "4|decode|in the message's key: element 2: more than one record",
+        "5|decode|invalid input syntax for type json",
+    ];
+    for (line, expected) in said.lines().zip(expected) {
+        assert!(line.starts_with(expected), "{said}");
+    }
+    assert_eq!(said.lines().count(), expected.len());
+    // What takes the whole document takes an array as it is.
+    let whole = "doc json OPTIONS (source 'value'), error text OPTIONS (source 'error')";
+    scene.table("whole", whole, "format 'jsonl'");
+    let kinds = "SELECT count(*) FROM whole WHERE json_typeof(doc) = 'array'";
+    assert_eq!(scene.db.sql(kinds), "5");
+}
+
+#[test]
 fn binary_in_key_and_value() {
     let scene = Scene::new(1);
     scene.source_and_target(

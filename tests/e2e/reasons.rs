@@ -194,8 +194,8 @@ null
     let missing = r#"none of the wanted fields is there: "username", "Id""#;
     let reasons = format!(
         "1|{missing}; \"userName\", \"id\" differs in case\n\
-         2|a JSON array has no fields, wanted: \"username\", \"Id\"; json_array_elements over a column \
-         with source 'value' makes a row of each element\n\
+         2|a JSON array has no fields, wanted: \"username\", \"Id\"; format jsonl makes a row of each \
+         element of the outermost array, json_array_elements over a column with source 'value' of any\n\
          3|JSON null has no fields, wanted: \"username\", \"Id\"\n\
          4|a JSON number has no fields, wanted: \"username\", \"Id\"\n\
          6|{missing}\n\
