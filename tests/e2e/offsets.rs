@@ -518,7 +518,14 @@ fn a_job_begins_where_it_is_told_to() {
     assert_eq!(scene.db.sql(LOST), "", "what a user leaves out is not lost");
     let error = run(&scene, ", reset => '{\"0\": 99}'::jsonb");
     assert!(error.starts_with("JOB_ERROR|") && error.contains("99"), "{error}");
-    let error = run(&scene, ", reset => '{\"7\": 0}'::jsonb");
+    let start = "SELECT gpss.start_job('numbers', reset => '{\"7\": 0}'::jsonb)";
+    let error = scene.db.error(start);
+    assert!(error.contains("has no partition 7"), "{error}");
+    // While the brokers do not answer, the worker is left to ask them.
+    scene.broker.stop();
+    scene.db.sql(start);
+    scene.broker.start();
+    let error = expect_status(&scene, "JOB_ERROR", 60);
     assert!(error.contains("has no partition 7"), "{error}");
 }
 
