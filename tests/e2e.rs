@@ -39,6 +39,7 @@ mod e2e {
     mod survival;
     mod targets;
     mod terminations;
+    mod tokens;
     mod topics;
     mod triggers;
 }

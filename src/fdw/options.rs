@@ -224,10 +224,7 @@ fn check_format_option(
     }
     // Who makes a server has it already.
     if option.name == "schema_registry" && place != Place::Server && !privileges.wrapper {
-        return Err(denied(name).detail(
-            "It makes the database server connect to the addresses: that takes USAGE on the \
-             foreign-data wrapper gpss.",
-        ));
+        return Err(denied_to_connect(name));
     }
     if option.name == "schema_registry" && value.contains('@') {
         return Err(Error::new(
@@ -250,6 +247,14 @@ fn check_format_option(
 fn denied(name: &str) -> Error {
     let message = format!("permission denied to set option \"{name}\"");
     Error::new(SqlState::INSUFFICIENT_PRIVILEGE, message)
+}
+
+/// Denied to all but those who may say where the server connects.
+fn denied_to_connect(name: &str) -> Error {
+    denied(name).detail(
+        "It makes the database server connect to the addresses: that takes USAGE on the \
+         foreign-data wrapper gpss.",
+    )
 }
 
 /// Denied to all but those who may use a predefined role.
@@ -275,6 +280,9 @@ fn check_property(
         }
         Rule::ReadsServerFile if !privileges.read_server_files => {
             return Err(denied_to_others(name, "pg_read_server_files"));
+        }
+        Rule::Connects if place != Place::Server && !privileges.wrapper => {
+            return Err(denied_to_connect(name));
         }
         Rule::RunsProgram if !privileges.execute_server_program => {
             return Err(denied_to_others(name, "pg_execute_server_program"));

@@ -80,7 +80,7 @@ pub struct Consumer {
     /// Whether messages of open and aborted transactions are left out.
     pub(super) reads_committed: bool,
     group: Option<CString>,
-    properties: Properties,
+    pub(super) properties: Properties,
     answers: Option<MetadataAnswers>,
     /// Group commits that have not been answered.
     commits: RefCell<usize>,
@@ -119,13 +119,20 @@ impl Consumer {
     }
 
     fn with(properties: &Properties, answers: Option<MetadataAnswers>) -> Result<Consumer> {
-        let client = Client::new(properties.conf()?, answers.clone()).map_err(|reason| {
+        let failed = |reason: String| {
             Error::new(
                 SqlState::FDW_UNABLE_TO_ESTABLISH_CONNECTION,
                 "cannot make a Kafka consumer with these properties",
             )
             .detail(format!("{}.", reason.trim_end_matches('.')))
-        })?;
+        };
+        // librdkafka (2.12.1) has a thread ask for a token before it reads the properties of TLS. When these
+        // are no good, it destroys that thread's queue twice and aborts the process (rdkafka.c,
+        // `rd_kafka_new`: assert in rd_kafka_q_destroy0). So they are read by another client first.
+        if let Some(conf) = properties.conf_of_tls_alone()? {
+            drop(Client::new(conf, None).map_err(failed)?);
+        }
+        let client = Client::new(properties.conf()?, answers.clone()).map_err(failed)?;
         Ok(Consumer {
             brokers: properties.brokers().to_owned(),
             reads_committed: properties.reads_committed(),

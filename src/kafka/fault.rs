@@ -2,6 +2,7 @@
 
 use crate::error::{Error, SqlState};
 use rdkafka::types::RDKafkaErrorCode as Code;
+use std::borrow::Cow;
 
 /// system_error: something failed on the Kafka side that may mend by itself.
 const KAFKA_FAILURE: SqlState = SqlState::new("58000");
@@ -11,6 +12,9 @@ const LIMIT_EXCEEDED: SqlState = SqlState::new("53400");
 
 /// The property that bounds an answer and what is unpacked of it.
 const LIMIT: &str = "receive.message.max.bytes";
+
+/// What a client that has to get a token first may lack when nothing has come.
+pub const NO_TOKEN: &str = "no token was given";
 
 /// An error as librdkafka reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +59,11 @@ impl Fault {
         self.text.contains("Invalid response size") && self.text.contains(LIMIT)
     }
 
+    /// Could librdkafka not get a token? The brokers have not been asked then.
+    pub fn is_tokens(&self) -> bool {
+        self.text.starts_with("Failed to acquire SASL OAUTHBEARER token")
+    }
+
     /// Has the other side closed the connection?
     pub fn is_hang_up(&self) -> bool {
         self.text.contains("Disconnected") || self.text.contains("Connection reset")
@@ -67,6 +76,15 @@ impl Fault {
         let error = |state| Error::new(state, what).detail(detail.clone());
         if self.is_oversized() {
             return error(LIMIT_EXCEEDED).hint(format!("Set {LIMIT} higher than that."));
+        }
+        if self.is_tokens() {
+            let hint = if reason.contains("certificate") {
+                "Set https.ca.location or https.ca.pem to the CA of the token endpoint."
+            } else {
+                "Check sasl.oauthbearer.token.endpoint.url, that the database server can reach it, and the \
+                 client's id, secret and scope."
+            };
+            return error(SqlState::INVALID_AUTHORIZATION).hint(hint);
         }
         if is_authentication(self.code) {
             return error(SqlState::INVALID_AUTHORIZATION)
@@ -96,11 +114,11 @@ impl Fault {
 
     /// librdkafka's words without the time that the attempt took, and how often it said the same: they
     /// would make another error of each try.
-    fn reason(&self) -> &str {
+    fn reason(&self) -> Cow<'_, str> {
         let text = self.text.trim_end_matches('.');
         match text.rfind(" (after ") {
-            Some(at) if text.ends_with(')') => &text[..at],
-            _ => text,
+            Some(at) if text.ends_with(')') => text[..at].into(),
+            _ => without_time(text),
         }
     }
 }
@@ -108,9 +126,23 @@ impl Fault {
 /// The step for brokers that are not there.
 pub const AWAY: &str = "Check that the brokers run and that the database server can reach them.";
 
+/// What libcurl says of an attempt, such as "Failed to connect to h port 1 after 3 ms: reason", without
+/// its time.
+fn without_time(text: &str) -> Cow<'_, str> {
+    let time = text.split_once(" after ").and_then(|(what, rest)| {
+        let (time, why) = rest.split_once(": ")?;
+        let number = time.strip_suffix(" ms")?;
+        number.parse::<u64>().ok()?;
+        Some(format!("{what}: {why}"))
+    });
+    time.map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
 /// The step that fits librdkafka's reason for a failed connection.
 fn connection_hint(reason: &str) -> &'static str {
-    if reason.contains("certificate") || reason.contains("SSL handshake") {
+    if reason.contains(NO_TOKEN) {
+        "Check that the token endpoint and the brokers run and that the database server can reach them."
+    } else if reason.contains("certificate") || reason.contains("SSL handshake") {
         "Check security.protocol and the ssl.* properties."
     } else if hangs_up_soon(reason) {
         "Check security.protocol and the sasl.* properties: the listener may expect SASL."
@@ -167,6 +199,16 @@ mod tests {
         let tries = [0, 17].map(|ms| error(Code::AllBrokersDown, &text(ms)));
         assert_eq!(tries[0], tries[1]);
         assert!(tries[0].detail.as_deref().unwrap().contains("client: Connection refused. "));
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_had_is_told_from_one_that_is_refused() {
+        let hint = |text| error(Code::Authentication, text).hint.unwrap();
+        let had =
+            "Failed to acquire SASL OAUTHBEARER token: Failed to connect to h port 1 after 7 ms: x";
+        assert!(hint(had).contains("token.endpoint.url"));
+        assert!(error(Code::Authentication, had).detail.unwrap().contains("to h port 1: x. "));
+        assert!(!hint("SASL authentication error: {\"status\":\"invalid_token\"}").contains("url"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! would have to be repeated for each slice, and a broker slower than a slice would never answer.
 
 use super::consumer::{Consumer, SLICE, topic_name};
-use super::fault::Fault;
+use super::fault::{Fault, NO_TOKEN};
 use super::native::{Answer, EARLIEST, LATEST, PartitionOffsets, Queue, TopicFound};
 use crate::error::{Error, Result, SqlState};
 use crate::model::suggest;
@@ -270,7 +270,12 @@ impl Consumer {
             return fault.error(what, &self.brokers);
         }
         self.notices.borrow().failure(what, &self.brokers).unwrap_or_else(|| {
-            let text = format!("No broker answered within {} ms", timeout.as_millis());
+            let or = if self.properties.asks_for_tokens() {
+                format!(", or {NO_TOKEN},")
+            } else {
+                String::new()
+            };
+            let text = format!("No broker answered{or} within {} ms", timeout.as_millis());
             Fault { code: fault.code, text }.error(what, &self.brokers)
         })
     }

@@ -49,6 +49,8 @@ pub(super) struct Notices {
     dropped: u64,
     /// Why the latest connection failed; explains a timeout that follows.
     reason: Option<Fault>,
+    /// A broker has answered since a connection was last lost.
+    connected: bool,
     /// Set while no broker can be used.
     outage: Option<Fault>,
     /// An answer was larger than librdkafka takes; it hangs up then, connects and asks again. Other
@@ -65,6 +67,7 @@ impl Notices {
             queue: VecDeque::new(),
             dropped: 0,
             reason: None,
+            connected: false,
             outage: None,
             oversized: None,
             answered: false,
@@ -84,6 +87,7 @@ impl Notices {
 
     /// A connection failed, or was lost.
     fn lost(&mut self, fault: Fault) {
+        self.connected = false;
         // Once a listener has hung up at its first question, librdkafka leaves that out, and the next
         // time it looks as if it were a later one.
         let first = |fault: &Fault| fault.is_hang_up() && fault.text.contains("APIVERSION_QUERY");
@@ -105,7 +109,10 @@ impl Notices {
                 return;
             }
             self.outage = Some(self.reason.as_ref().unwrap_or(&fault).clone());
+        } else if fault.is_tokens() && self.connected {
+            // The token at hand has some life left. When that is over, the brokers refuse it.
         } else if fault::is_authentication(fault.code) {
+            self.connected = false;
             self.outage = Some(fault.clone());
             self.reason = Some(fault.clone());
         } else if fault.is_oversized() {
@@ -124,6 +131,7 @@ impl Notices {
     /// A broker has answered.
     pub fn connected(&mut self) {
         self.answered = true;
+        self.connected = true;
         self.reason = None;
         self.outage = None;
     }
@@ -292,6 +300,24 @@ mod tests {
         // The broker hangs up afterwards; the reason stays.
         notices.error(fault(Code::AllBrokersDown, "1/1 brokers are down"));
         notices.error(fault(Code::BrokerTransportFailure, "Disconnected"));
+        assert!(notices.refused().is_some());
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_renewed_is_no_outage_while_the_old_one_is_good() {
+        let mut notices = notices();
+        let failed = || {
+            let text = "Failed to acquire SASL OAUTHBEARER token: no";
+            fault(Code::Authentication, text)
+        };
+        notices.error(failed());
+        assert!(notices.refused().is_some());
+        notices.connected();
+        notices.error(failed());
+        assert!(notices.trouble("b").is_none());
+        assert_eq!(notices.take().len(), 2, "it is logged");
+        notices.log(6, "FAIL", "b: Disconnected (after 9000ms in state UP)".into());
+        notices.error(failed());
         assert!(notices.refused().is_some());
     }
 

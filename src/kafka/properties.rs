@@ -14,8 +14,11 @@ pub enum Rule {
     Ordinary,
     /// The value must not be shown to anybody.
     Secret,
-    /// Names a file that librdkafka reads as the server's operating system user.
+    /// Names a file that librdkafka reads as the server's operating system user, or has it be who the
+    /// server's machine is.
     ReadsServerFile,
+    /// Names an address besides the brokers' that the server connects to.
+    Connects,
     /// Runs a program or loads a library in the server.
     RunsProgram,
     /// Set by gpss or without a meaning here; accepted and ignored, see [`note`].
@@ -38,18 +41,26 @@ const SECRET: &[&str] = &[
     "ssl.keystore.password",
 ];
 
+/// `sasl.oauthbearer.metadata.authentication.type` has Azure give out the machine's identity, which is then
+/// shown to the brokers.
 const READS_SERVER_FILE: &[&str] = &[
     "https.ca.location",
     "sasl.kerberos.keytab",
     "sasl.oauthbearer.assertion.file",
     "sasl.oauthbearer.assertion.jwt.template.file",
     "sasl.oauthbearer.assertion.private.key.file",
+    "sasl.oauthbearer.metadata.authentication.type",
     "ssl.ca.location",
     "ssl.certificate.location",
     "ssl.crl.location",
     "ssl.key.location",
     "ssl.keystore.location",
 ];
+
+/// Where tokens come from.
+const TOKEN_ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
+
+const CONNECTS: &[&str] = &[TOKEN_ENDPOINT];
 
 /// `ssl.engine.id` and `ssl.providers` name libraries that OpenSSL loads.
 const RUNS_PROGRAM: &[&str] = &[
@@ -217,10 +228,8 @@ const ORDINARY: &[&str] = &[
     "sasl.oauthbearer.client.id",
     "sasl.oauthbearer.extensions",
     "sasl.oauthbearer.grant.type",
-    "sasl.oauthbearer.metadata.authentication.type",
     "sasl.oauthbearer.method",
     "sasl.oauthbearer.scope",
-    "sasl.oauthbearer.token.endpoint.url",
     "sasl.username",
     "security.protocol",
     "socket.blocking.max.ms",
@@ -261,6 +270,8 @@ pub fn classify(name: &str) -> Rule {
         Rule::Secret
     } else if is_in(READS_SERVER_FILE) {
         Rule::ReadsServerFile
+    } else if is_in(CONNECTS) {
+        Rule::Connects
     } else if is_in(RUNS_PROGRAM) {
         Rule::RunsProgram
     } else if note(name).is_some() {
@@ -272,7 +283,7 @@ pub fn classify(name: &str) -> Rule {
 
 /// Every property that a user may set with effect; for hints.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    [ORDINARY, SECRET, READS_SERVER_FILE, RUNS_PROGRAM].into_iter().flatten().copied()
+    [ORDINARY, SECRET, READS_SERVER_FILE, CONNECTS, RUNS_PROGRAM].into_iter().flatten().copied()
 }
 
 /// Why a [`Rule::Managed`] property has no effect; None for the others.
@@ -302,7 +313,10 @@ pub fn check(name: &str, value: &str) -> Result<Option<String>> {
         Rule::Managed => return Ok(note(name)),
         Rule::Unknown => return Err(unknown(name)),
         Rule::RunsProgram => return Ok(None),
-        Rule::Ordinary | Rule::Secret | Rule::ReadsServerFile => {}
+        Rule::Ordinary | Rule::Secret | Rule::ReadsServerFile | Rule::Connects => {}
+    }
+    if name == TOKEN_ENDPOINT {
+        check_url(value).map_err(|why| invalid(name).detail(why))?;
     }
     let harmless = |c: char| c.is_ascii_alphanumeric() || "._/@:+=,-".contains(c);
     if IN_SHELL_COMMAND.contains(&name) && !value.chars().all(harmless) {
@@ -312,6 +326,21 @@ pub fn check(name: &str, value: &str) -> Result<Option<String>> {
     }
     Conf::new().set(name, value).map_err(|refusal| refused(name, refusal))?;
     Ok(None)
+}
+
+/// What libcurl would make something else of, or show to everybody.
+fn check_url(url: &str) -> std::result::Result<(), &'static str> {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return Err("It must begin with https:// or http://.");
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    if rest[..end].contains('@') {
+        return Err("It must not hold a password: the client shows its id and secret.");
+    }
+    if rest[..end].is_empty() {
+        return Err("It names no host.");
+    }
+    Ok(())
 }
 
 fn unknown(name: &str) -> Error {
@@ -434,6 +463,12 @@ impl Properties {
         self.get("group.id").filter(|group| !group.is_empty())
     }
 
+    /// Whether librdkafka asks a provider for a token before it speaks to the brokers.
+    pub(super) fn asks_for_tokens(&self) -> bool {
+        self.get("sasl.oauthbearer.method")
+            .is_some_and(|method| method.eq_ignore_ascii_case("oidc"))
+    }
+
     /// Whether messages of open and aborted transactions are left out.
     pub(super) fn reads_committed(&self) -> bool {
         self.get("isolation.level").is_none_or(|level| level == "read_committed")
@@ -449,6 +484,21 @@ impl Properties {
 
     fn get(&self, name: &str) -> Option<&str> {
         self.given.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// For a client that connects to nobody, when the brokers want a token over TLS: it fails for what is
+    /// wrong with the properties of TLS.
+    pub(super) fn conf_of_tls_alone(&self) -> Result<Option<Conf>> {
+        let over_tls =
+            self.get("security.protocol").is_some_and(|p| p.eq_ignore_ascii_case("sasl_ssl"));
+        if !over_tls || !self.asks_for_tokens() {
+            return Ok(None);
+        }
+        let mut conf = self.conf()?;
+        for (name, value) in [("security.protocol", "ssl"), ("bootstrap.servers", "")] {
+            conf.set(name, value).map_err(|refusal| refused(name, refusal))?;
+        }
+        Ok(Some(conf))
     }
 
     /// librdkafka's configuration: our defaults, the user's properties, what is fixed.
@@ -506,6 +556,7 @@ mod tests {
             ORDINARY,
             SECRET,
             READS_SERVER_FILE,
+            CONNECTS,
             RUNS_PROGRAM,
             OWN,
             OUTDATED,
@@ -537,6 +588,7 @@ mod tests {
         assert_eq!(classify("fetch.min.bytes"), Rule::Ordinary);
         assert_eq!(classify("sasl.password"), Rule::Secret);
         assert_eq!(classify("ssl.ca.location"), Rule::ReadsServerFile);
+        assert_eq!(classify("sasl.oauthbearer.token.endpoint.url"), Rule::Connects);
         assert_eq!(classify("plugin.library.paths"), Rule::RunsProgram);
         assert_eq!(classify("enable.auto.commit"), Rule::Managed);
         for name in ["test.mock.num.brokers", "sasl.jaas.config", "", "FETCH.MIN.BYTES"] {
@@ -548,8 +600,30 @@ mod tests {
         for name in names().filter(telling) {
             assert_eq!(classify(name), Rule::Secret, "{name}");
         }
+        for name in names().filter(|name| name.ends_with(".url")) {
+            assert_eq!(classify(name), Rule::Connects, "{name}");
+        }
         for name in names().filter(|name| name.ends_with(".location") || name.ends_with(".file")) {
             assert!(matches!(classify(name), Rule::ReadsServerFile | Rule::RunsProgram), "{name}");
+        }
+    }
+
+    #[test]
+    fn librdkafka_is_built_with_a_client_of_oidc() {
+        let features = Conf::new().get("builtin.features").unwrap();
+        assert!(features.split(',').any(|feature| feature == "oidc"), "{features}");
+        assert_eq!(check("sasl.oauthbearer.method", "oidc"), Ok(None));
+    }
+
+    #[test]
+    fn a_token_endpoint_is_asked_over_http_and_holds_no_password() {
+        for url in ["https://id.example.org/token", "http://[::1]:80?a=@", "https://id/tenant@1"] {
+            assert_eq!(check(TOKEN_ENDPOINT, url), Ok(None), "{url}");
+        }
+        for url in
+            ["id.example.org/token", "file:///etc/passwd", "https://u:p@id/token", "http:///"]
+        {
+            assert_eq!(check(TOKEN_ENDPOINT, url).unwrap_err().sqlstate, INVALID_VALUE, "{url}");
         }
     }
 

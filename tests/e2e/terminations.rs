@@ -1,15 +1,16 @@
-//! Sessions that are ended while they talk to Kafka, over TLS too, and what is no end: interrupts that
+//! Sessions that are ended while they talk to Kafka, over TLS and with tokens too, and what is no end: interrupts that
 //! cancel nothing. No other session notices.
 
-use super::support::{Scene, eventually};
+use super::support::{Scene, TokenEndpoint, eventually};
+use super::tokens;
 use std::thread;
 use std::time::Duration;
 
 /// Sessions at a time.
 const VICTIMS: usize = 4;
 
-/// The scene with `source` over TLS and a job `numbers` that takes it; `options` are the server's.
-fn over_tls(options: fn(&Scene) -> String, mapping: &str) -> Scene {
+/// The scene with `source` on a server of one's own and a job `numbers` that takes it; `options` are the server's.
+fn over(options: impl FnOnce(&Scene) -> String, mapping: &str) -> Scene {
     let scene = Scene::new(2);
     scene.db.sql(&format!(
         "CREATE SERVER kafka FOREIGN DATA WRAPPER gpss OPTIONS ({}); {mapping}",
@@ -26,13 +27,13 @@ fn over_tls(options: fn(&Scene) -> String, mapping: &str) -> Scene {
 }
 
 fn with_ssl() -> Scene {
-    over_tls(|scene| scene.broker.ssl_options(), "")
+    over(|scene| scene.broker.ssl_options(), "")
 }
 
 fn with_sasl_ssl() -> Scene {
     let mapping = "CREATE USER MAPPING FOR CURRENT_USER SERVER kafka
                        OPTIONS (\"sasl.username\" 'encrypted', \"sasl.password\" 'secret')";
-    over_tls(
+    over(
         |scene| {
             scene.broker.user("encrypted", "secret");
             scene.broker.sasl_ssl_options()
@@ -105,6 +106,16 @@ fn a_session_that_is_terminated_while_it_talks_tls_takes_no_other_one_with_it() 
 #[test]
 fn a_session_that_is_terminated_while_it_talks_sasl_over_tls_takes_no_other_one_with_it() {
     ends_without_a_crash(&with_sasl_ssl());
+}
+
+#[test]
+fn a_session_that_is_terminated_while_it_asks_for_a_token_takes_no_other_one_with_it() {
+    let mut endpoint = None;
+    let options = |scene: &Scene| {
+        let endpoint = endpoint.insert(TokenEndpoint::up(&scene.broker));
+        tokens::options(&scene.broker, &endpoint.url)
+    };
+    ends_without_a_crash(&over(options, tokens::MAPPING));
 }
 
 #[test]

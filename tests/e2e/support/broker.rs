@@ -58,9 +58,29 @@ impl Broker {
         format!("{options}, \"sasl.mechanisms\" 'SCRAM-SHA-256'")
     }
 
+    /// `host:port` for clients that come with a token of a `TokenEndpoint`.
+    pub fn oauth_address(&self) -> String {
+        script("broker", &[self.name, "oauth-address"])
+    }
+
+    /// File of the key that signs tokens.
+    pub fn token_key(&self) -> String {
+        script("broker", &[self.name, "token-key"])
+    }
+
+    /// File of the CA's certificate.
+    pub fn ca(&self) -> String {
+        script("broker", &[self.name, "ca"])
+    }
+
+    /// File of a certificate of the CA for 127.0.0.1, and its key.
+    pub fn certificate(&self) -> String {
+        script("broker", &[self.name, "certificate"])
+    }
+
     fn tls_options(&self, listener: &str, protocol: &str) -> String {
         let address = script("broker", &[self.name, listener]);
-        let ca = script("broker", &[self.name, "ca"]);
+        let ca = self.ca();
         format!(
             "brokers '{address}', \"security.protocol\" '{protocol}', \"ssl.ca.location\" '{ca}'"
         )

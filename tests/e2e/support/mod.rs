@@ -11,6 +11,7 @@ pub mod encode;
 mod producer;
 mod registry;
 mod scene;
+mod token_endpoint;
 pub mod twins;
 
 pub use broker::{Broker, Topic};
@@ -19,6 +20,7 @@ pub use empty_broker::EmptyBroker;
 pub use producer::{Producer, Record, value};
 pub use registry::{Reference, Registry, USER_AND_PASSWORD};
 pub use scene::{JOB, Scene};
+pub use token_endpoint::{CLIENT_ID, CLIENT_SECRET, TokenEndpoint};
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

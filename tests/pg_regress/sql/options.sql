@@ -27,7 +27,9 @@ SELECT options, pg_temp.error_of('CREATE SERVER s FOREIGN DATA WRAPPER gpss ' ||
     ('OPTIONS (brokers ''b:9092'', "fetch.wait.max.ms" ''soon'')'),
     ('OPTIONS (brokers ''b:9092'', "fetch.wait.max.ms" ''-1'')'),
     ('OPTIONS (brokers ''b:9092'', "check.crcs" ''perhaps'')'),
-    ('OPTIONS (brokers ''b:9092'', "sasl.kerberos.principal" ''x; rm -rf /'')')
+    ('OPTIONS (brokers ''b:9092'', "sasl.kerberos.principal" ''x; rm -rf /'')'),
+    ('OPTIONS (brokers ''b:9092'', "sasl.oauthbearer.token.endpoint.url" ''id/token'')'),
+    ('OPTIONS (brokers ''b:9092'', "sasl.oauthbearer.token.endpoint.url" ''https://me:hunter2@id/'')')
 ) AS v (options);
 -- Secrets do not go where everybody reads them, and messages do not repeat them.
 SELECT secret, pg_temp.error_of(format(
@@ -45,7 +47,7 @@ CREATE FUNCTION pg_temp.reach_outside() RETURNS TABLE (property text, error text
         'CREATE SERVER outside_%s FOREIGN DATA WRAPPER gpss OPTIONS (brokers ''b:9092'', %I ''/nowhere'');
          DROP SERVER outside_%s', n, name, n))
     FROM unnest('{ssl.ca.location,ssl.key.location,ssl.certificate.location,ssl.keystore.location,ssl.crl.location,
-        sasl.kerberos.keytab,sasl.kerberos.kinit.cmd,plugin.library.paths,ssl.engine.location,
+        sasl.kerberos.keytab,https.ca.location,sasl.oauthbearer.assertion.file,sasl.kerberos.kinit.cmd,plugin.library.paths,ssl.engine.location,
         ssl.providers}'::text[]) WITH ORDINALITY AS v (name, n)
 $$;
 SET ROLE regress_gpss_user;
@@ -82,6 +84,18 @@ ALTER USER MAPPING FOR regress_gpss_user SERVER kafka
     OPTIONS (ADD "sasl.username" 'me', ADD "sasl.password" 'hunter2', ADD "bootstrap.servers" 'evil:9092');
 SET ROLE regress_gpss_user;
 SELECT pg_temp.error_of('ALTER USER MAPPING FOR CURRENT_USER SERVER kafka OPTIONS (ADD "ssl.key.location" ''/etc/key'')');
+-- It takes USAGE on the wrapper to have the server connect to addresses, and more to have it show who it is.
+SELECT pg_temp.error_of('ALTER USER MAPPING FOR CURRENT_USER SERVER kafka
+    OPTIONS (ADD "sasl.oauthbearer.token.endpoint.url" ''http://intranet/'')');
+SELECT pg_temp.error_of('ALTER USER MAPPING FOR CURRENT_USER SERVER kafka
+    OPTIONS (ADD "sasl.oauthbearer.metadata.authentication.type" ''azure_imds'')');
+RESET ROLE;
+REVOKE USAGE ON FOREIGN DATA WRAPPER gpss FROM regress_gpss_user;
+SET ROLE regress_gpss_user;
+SELECT pg_temp.error_of('ALTER USER MAPPING FOR CURRENT_USER SERVER kafka
+    OPTIONS (SET "sasl.oauthbearer.token.endpoint.url" ''http://intranet/admin'')');
+RESET ROLE;
+GRANT USAGE ON FOREIGN DATA WRAPPER gpss TO regress_gpss_user;
 -- Others see that there is a mapping, not what is in it.
 SET ROLE regress_gpss_reader;
 SELECT umoptions IS NULL FROM pg_user_mappings WHERE srvname = 'kafka';
