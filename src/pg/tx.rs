@@ -94,27 +94,34 @@ pub fn tx<R>(f: impl FnOnce(&Tx) -> Result<R>) -> Result<R> {
     outcome
 }
 
+/// A block, as after BEGIN: outside of one Citus takes each statement for a transaction of its own, and
+/// commits on a shard's node at once what we may have to roll back.
 fn begin() {
-    // SAFETY: xact.c: the statement's time first, or now() is the last transaction's; SPI and the
-    // planner want an active snapshot.
+    // SAFETY: xact.c: the statement's time first, or now() is the last transaction's; the block is
+    // open when the command that began it has ended; SPI and the planner want an active snapshot.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::BeginTransactionBlock();
+        pg_sys::CommitTransactionCommand();
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
 }
 
 fn commit() {
-    // SAFETY: snapmgr.c: what `begin` pushed is popped before the commit.
+    // SAFETY: snapmgr.c: what `begin` pushed is popped before the commit; xact.c: which the end of the
+    // block only orders.
     unsafe {
         pg_sys::PopActiveSnapshot();
+        pg_sys::EndTransactionBlock(false);
         pg_sys::CommitTransactionCommand();
     }
 }
 
 fn abort() {
-    // SAFETY: xact.c: allowed in every transaction state, does nothing when none is open; it
-    // drops snapshots, SPI connections, locks and buffers that the failure left behind.
-    unsafe { pg_sys::AbortCurrentTransaction() };
+    // SAFETY: xact.c: allowed in every transaction state, does nothing when none is open; it ends the
+    // block, and drops snapshots, SPI connections, locks and buffers that the failure left behind.
+    unsafe { pg_sys::AbortOutOfAnyTransaction() };
     signals::forget_cancel();
 }

@@ -103,6 +103,18 @@ fn post_batch_sql_follows_each_nth_batch_in_its_transaction() {
     assert_eq!(scene.db.number(in_full), batches / 3);
 }
 
+/// Citus asks so whether a statement on a shard's node may be committed at once.
+#[test]
+fn statements_of_a_batch_are_in_a_transaction_block() {
+    let scene = Scene::new(1);
+    scene.topic.send_numbers(0..10);
+    submit(&scene, 100, task(json!({"post_batch": "VACUUM numbers"})));
+    assert_eq!(start_to_the_end(&scene), "JOB_ERROR");
+    let why = "the POST_BATCH_SQL statement failed: VACUUM cannot run inside a transaction block";
+    assert_eq!(errmsg(&scene), why);
+    assert_eq!(scene.rows(), 0);
+}
+
 #[test]
 fn an_error_in_post_batch_sql_is_not_blamed_on_a_message() {
     let scene = Scene::new(1);
