@@ -243,8 +243,8 @@ fn unread(target: &str, source: &TableName, rows: u64) -> Error {
     ))
     .hint(
         "Look for another relation that has taken the foreign table's name, and for an extension that \
-         executes statements in other sessions: Citus does when the foreign table is in its metadata, \
-         until undistribute_table takes it out.",
+         executes statements in other sessions: Citus does when the foreign table is in its metadata. \
+         Drop that table and make it again: undistribute_table does not bring back its columns' options.",
     )
 }
 
