@@ -85,7 +85,8 @@ impl Statement {
         self.each(tx, batch, &Rc::default(), |plan| plan.execute_in_bulk(tx))
     }
 
-    /// Which of the tables that the statements write into are not like others, as of now.
+    /// Which of the tables that the statements write into are not like others, as of now. With the job's search
+    /// path set: plans are made again under another.
     ///
     /// Raises: what planning raises.
     pub fn targets(&self, tx: &Tx) -> Result<Targets> {

@@ -92,13 +92,11 @@ fn is_innermost(arg: *mut c_void, callback: unsafe extern "C-unwind" fn(*mut c_v
 
 /// Raises: the error, as ERROR with its SQLSTATE, message, DETAIL and HINT.
 ///
-/// A code unknown to pgrx's table reaches the client as P0001 (`caught` still sees the real one).
+/// A code unknown to pgrx's table reaches the client as P0001 (`caught` still sees the real one, unless
+/// functions of PostgreSQL's stand in between: see `beyond_postgres`).
 pub fn raise(error: Error) -> ! {
     let packed = pack(error.sqlstate);
-    let mut code = PgSqlErrorCode::from(packed);
-    if !is_mapped(packed) {
-        code = PgSqlErrorCode::ERRCODE_RAISE_EXCEPTION;
-    }
+    let code = PgSqlErrorCode::from(pack(as_mapped(error.sqlstate)));
     NOTED.replace(Noted { sqlstate: packed, subject: None });
     let mut report = ErrorReport::new(code, storable(&error.message).into_owned(), "gpss");
     if let Some(detail) = error.detail {
@@ -261,6 +259,18 @@ fn subject() -> Option<Subject> {
         pg_sys::CurrentMemoryContext = caller;
         pg_sys::MemoryContextReset(context);
         found
+    }
+}
+
+/// The error as it is caught once it has been raised through functions of PostgreSQL's.
+pub fn beyond_postgres(error: Error) -> Error {
+    Error { sqlstate: as_mapped(error.sqlstate), ..error }
+}
+
+fn as_mapped(state: SqlState) -> SqlState {
+    match is_mapped(pack(state)) {
+        true => state,
+        false => unpack(PgSqlErrorCode::ERRCODE_RAISE_EXCEPTION as i32),
     }
 }
 

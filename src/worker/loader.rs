@@ -239,7 +239,10 @@ impl Loader {
         let own = self.own(&found.partitions, &source)?;
         let LoaderArgs { slot, slots, .. } = self.args;
         let fallback = source.fallback;
-        let unlogged = tx(|tx| Ok(loading.statement.targets(tx)?.unlogged))?;
+        let unlogged = tx(|tx| {
+            job.set_search_path(tx)?;
+            Ok(loading.statement.targets(tx)?.unlogged)
+        })?;
         let unlogged = &unlogged;
         let mut wanted =
             Wanted { job: &job, run: &run, slot, slots, positioned, fallback, unlogged };

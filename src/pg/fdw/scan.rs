@@ -234,6 +234,7 @@ pub(super) unsafe extern "C-unwind" fn iterate_foreign_scan<S: ForeignSource>(
         }
         loop {
             let Err(error) = fill(node, slot, state) else { return slot };
+            let error = caught::beyond_postgres(error);
             let conversion = state.columns.conversion(&state.names);
             let is_rows = state.columns.making.is_some() && error.class() == Class::Data;
             let leave_out = |source: &mut S| is_rows && source.leave_out(&error, conversion);
