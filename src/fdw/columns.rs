@@ -154,7 +154,8 @@ impl Layout {
 
     /// The members that the side's columns are named after, where a document without any of them is not
     /// what the table was made for. A table that has the document in a column takes whatever it is;
-    /// and a message of protobuf says of a field that is not set nothing at all.
+    /// and a message of protobuf says nothing of a field that has its default: its decoder looks for a field
+    /// of another type's message.
     pub fn required(&self, side: Side) -> Vec<String> {
         let content = self.contents[side as usize].as_ref();
         let strict = content.is_some_and(|content| {

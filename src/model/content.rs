@@ -97,7 +97,7 @@ pub const OPTIONS: &[FormatOption] = &[
     FormatOption {
         name: "fill_missing_fields",
         kind: Kind::Bool,
-        formats: &[Csv, Text, Delimited, Json, Jsonl, Avro],
+        formats: &[Csv, Text, Delimited, Json, Jsonl, Avro, Protobuf],
     },
     FormatOption { name: "header", kind: Kind::Bool, formats: &[Csv, Text] },
     FormatOption { name: "eol_prefix", kind: Kind::Text, formats: &[Delimited] },

@@ -1,6 +1,6 @@
 //! What a user is told about messages that are not loaded: reasons, a wrong first load, and who may read it.
 
-use super::support::{Record, Scene, encode, eventually, value};
+use super::support::{Producer, Record, Scene, encode, eventually, literal, value};
 
 /// An Avro container file with this schema and without any block.
 fn container(schema: &str) -> Vec<u8> {
@@ -165,6 +165,24 @@ fn gpss_load_warns_of_what_it_has_rejected() {
     let warning = said.lines().find(|line| line.contains("WARNING")).unwrap_or_default();
     assert!(warning.ends_with("1 message was rejected and not loaded"), "{said}");
     assert!(said.contains("gpss.retry_errors("), "{said}");
+}
+
+#[test]
+fn a_protobuf_message_of_another_type_is_rejected_unless_the_table_says_otherwise() {
+    let scene = Scene::new(1);
+    let schema = "syntax = \"proto3\"; message Ping { int32 id = 1; string host = 2; }";
+    let options = format!("format 'protobuf', schema {}", literal(schema));
+    scene.source_and_target("id int, place bigint OPTIONS (source 'offset')", &options);
+    // Of another type; empty, so all defaults; with a field that no column reads.
+    let messages: [&[u8]; 4] = [b"\x08\x07", b"\x2a\x01x", b"", b"\x12\x01h"];
+    Producer::new(&scene.topic).send(messages.map(value));
+    scene.load_source();
+    assert_eq!(scene.db.sql("SELECT place, id FROM target ORDER BY 1"), "0|7\n2|0\n3|0");
+    let reason = "none of the fields of message type \"Ping\" is there; there are fields with the numbers: 5";
+    let errors = "SELECT \"offset\", message FROM gpss.errors WHERE stage = 'decode'";
+    assert_eq!(scene.db.sql(errors), format!("1|{reason}"));
+    scene.db.sql("ALTER FOREIGN TABLE source OPTIONS (ADD fill_missing_fields 'true')");
+    assert_eq!(scene.db.sql("SELECT id FROM source WHERE place = 1"), "0");
 }
 
 #[test]

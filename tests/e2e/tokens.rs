@@ -97,6 +97,10 @@ fn a_running_job_renews_its_token_before_it_expires() {
     let scene = Scene::new(1);
     let endpoint = TokenEndpoint::up(&scene.broker);
     endpoint.set_lifetime(10);
+    // The broker hangs up on a session that is not renewed within the token's last second: on a busy machine
+    // the client may come too late for that, and connects again.
+    let refusals = || scene.db.log_lines("authentication at the Kafka brokers failed");
+    let before = refusals();
     prepare(&scene, &options(&scene.broker, &endpoint.url), MAPPING);
     scene.start();
     for round in 0..25 {
@@ -104,9 +108,9 @@ fn a_running_job_renews_its_token_before_it_expires() {
         sleep(Duration::from_secs(1));
     }
     scene.expect_exactly(0..250);
-    assert_eq!(scene.status(), "JOB_RUNNING");
+    eventually("the job runs", 30, || scene.status() == "JOB_RUNNING");
     assert!(endpoint.given() >= 3, "{}", endpoint.given());
-    assert_eq!(scene.db.log_lines("JOB_RETRYING"), 0);
+    assert_eq!(refusals(), before);
 }
 
 /// A query, a check and a job say this; the query within 20 seconds.

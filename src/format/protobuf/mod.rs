@@ -25,7 +25,7 @@ use std::sync::Arc;
 use self::decl::Scalar;
 use self::known::Known;
 use self::schema::{Kind, Schema, Shape};
-use self::walk::{Memory, Raw, walk};
+use self::walk::{Memory, Raw, foreign, walk};
 use self::wire::{Records, Span};
 use super::record::{Decode, Fault, Record, Sink};
 use super::schema_id::{self, Prefix, SchemaId};
@@ -51,6 +51,8 @@ const MAX_INDEXES: usize = decl::MAX_NESTING;
 pub struct ProtobufDecoder {
     types: Types,
     raw: Vec<String>,
+    /// A message without any field of its type gives a row too.
+    fill: bool,
     memory: Memory,
 }
 
@@ -113,7 +115,8 @@ impl ProtobufDecoder {
                 return Err(invalid(reason));
             }
         };
-        Ok(ProtobufDecoder { types, raw: raw.to_vec(), memory: Memory::default() })
+        let fill = content.is_on("fill_missing_fields");
+        Ok(ProtobufDecoder { types, raw: raw.to_vec(), fill, memory: Memory::default() })
     }
 }
 
@@ -165,7 +168,10 @@ impl ProtobufDecoder {
         };
         let found = walk(schema, message.place, body, &mut self.memory, &message.raw);
         let found = found.map_err(|reason| Fault::bad(format!("invalid protobuf: {reason}")))?;
-        let fields: Vec<_> = found.iter().map(|span| span.map(|span| span.of(body))).collect();
+        if found.is_foreign && !self.fill {
+            return Err(Fault::bad(foreign(schema, message.place, body)));
+        }
+        let fields: Vec<_> = found.raw.iter().map(|span| span.map(|span| span.of(body))).collect();
         sink(Record { document: Some(&self.memory.document), fields: &fields })
     }
 }

@@ -48,9 +48,20 @@ fn content(message: Option<&str>) -> Content {
 }
 
 fn local(schema: &str, message: Option<&str>, raw: &[&str]) -> Result<ProtobufDecoder> {
+    with_content(schema, &content(message), raw)
+}
+
+/// One that takes messages of other types too, as protobuf does.
+fn filling(schema: &str, message: &str, raw: &[&str]) -> ProtobufDecoder {
+    let options = [("message", message), ("fill_missing_fields", "true")];
+    let content = Content::with_options(Format::Protobuf, options).unwrap();
+    with_content(schema, &content, raw).unwrap()
+}
+
+fn with_content(schema: &str, content: &Content, raw: &[&str]) -> Result<ProtobufDecoder> {
     let raw: Vec<String> = raw.iter().map(|name| (*name).to_owned()).collect();
     let source = SchemaSource::Text(schema.to_owned());
-    ProtobufDecoder::new(&content(message), Some(source), None, &raw)
+    ProtobufDecoder::new(content, Some(source), None, &raw)
 }
 
 fn error(schema: &str, message: Option<&str>) -> Error {
@@ -129,12 +140,36 @@ fn gives_what_protobuf_gives() {
         for schema in [Some(descriptor(set)), text].into_iter().flatten() {
             let key = (schema, message.unwrap().to_owned(), raw.concat());
             let decoder = decoders.entry(key);
-            let decoder = decoder.or_insert_with(|| local(schema, message, &raw).unwrap());
+            let decoder = decoder.or_insert_with(|| filling(schema, message.unwrap(), &raw));
             check(decoder, &payload, &vector);
             count += 1;
         }
     }
     assert!(count > 900, "{count}");
+}
+
+#[test]
+fn a_message_without_any_field_of_its_type_is_bad() {
+    let schema = "syntax = \"proto3\"; package p; message M { string s = 1; repeated int32 n = 2; } message E {}";
+    let mut decoder = local(schema, Some("p.M"), &[]).unwrap();
+    // Field 7 is a number, 9 and 1 as they are read below.
+    let others = [0x38, 1, 0x4a, 1, b'x', 0x38, 2];
+    let none =
+        "none of the fields of message type \"p.M\" is there; there are fields with the numbers: ";
+    assert_eq!(reason(&mut decoder, &others), format!("{none}7, 9"));
+    assert_eq!(reason(&mut decoder, &[0x08, 5]), format!("{none}1 of another wire type"));
+    let many: Vec<u8> = (3u8..15).flat_map(|number| [number << 3, 0]).collect();
+    assert!(reason(&mut decoder, &many).ends_with(": 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, ..."));
+    // Nothing at all is all defaults; one field of the type is enough, whichever it is.
+    let row = "{\"s\":\"\",\"n\":[]}";
+    assert_eq!(document(&mut decoder, &[]), row);
+    assert_eq!(document(&mut decoder, &[&others[..], &[0x12, 0]].concat()), row);
+    let mut filling = filling(schema, "p.M", &[]);
+    assert_eq!(document(&mut filling, &others), row);
+    assert_eq!(document(&mut local(schema, Some("p.E"), &[]).unwrap(), &others), "{}");
+    // A value that a closed enum does not know is one of a field of the type.
+    let closed = "syntax = \"proto2\"; enum C { A = 0; } message M { optional C c = 1; }";
+    assert_eq!(document(&mut local(closed, None, &[]).unwrap(), &[0x08, 9]), "{}");
 }
 
 /// Everything a schema says about its messages, in lines.
@@ -457,7 +492,7 @@ fn what_a_message_costs_is_bounded() {
                   map<int32, int32> m = 3; A a = 4; string s = 5; repeated int32 o = 6; }
                   message B { int32 a_long_name_that_is_written_every_time = 1; \
                   int32 another_long_name_that_is_written_every_time = 2; }";
-    let mut decoder = local(schema, Some("A"), &[]).unwrap();
+    let mut decoder = filling(schema, "A", &[]);
     let mut times = |record: &[u8], count: usize| {
         let started = Instant::now();
         let result = decode(&mut decoder, &record.repeat(count));

@@ -73,6 +73,13 @@ pub(super) enum Raw {
     Wrapped { index: u32 },
 }
 
+/// What is found of a message besides its document.
+pub(super) struct Found {
+    pub raw: Vec<Option<Span>>,
+    /// It holds something, and none of it is a field of its type.
+    pub is_foreign: bool,
+}
+
 /// Writes the document of a message of type `root` into `memory`, and finds its raw fields.
 pub(super) fn walk(
     schema: &Schema,
@@ -80,7 +87,7 @@ pub(super) fn walk(
     payload: &[u8],
     memory: &mut Memory,
     raw: &[Raw],
-) -> Result<Vec<Option<Span>>> {
+) -> Result<Found> {
     memory.clear();
     if payload.len() > MAX_PAYLOAD {
         return Err(format!("message is larger than {} MB", MAX_PAYLOAD >> 20).into());
@@ -91,15 +98,50 @@ pub(super) fn walk(
     let whole = Source::One(Span::new(0, payload.len()));
     if message.known.is_some() {
         walk.message(root, whole, 0)?;
-        return Ok(vec![None; raw.len()]);
+        return Ok(Found { raw: vec![None; raw.len()], is_foreign: false });
     }
-    walk.scan(message, &whole)?;
+    let left_out = walk.scan(message, &whole)?;
+    // A type without fields cannot tell.
+    let has_fields = !message.fields.is_empty();
+    let is_foreign = has_fields && !payload.is_empty() && walk.items.is_empty() && !left_out;
     let raw = raw.iter().map(|raw| walk.raw(*raw)).collect::<Result<_>>()?;
     walk.out.push(b'{');
     walk.members(message, 0, 0)?;
     walk.out.push(b'}');
     walk.check_len(0)?;
-    Ok(raw)
+    Ok(Found { raw, is_foreign })
+}
+
+/// Field numbers that a reason names at most.
+const NAMED: usize = 10;
+
+/// Why a message without any field of its type gives no row.
+pub(super) fn foreign(schema: &Schema, root: usize, payload: &[u8]) -> String {
+    let Some(message) = schema.message(root) else { return "unknown message type".to_owned() };
+    let mut records = Records::new(payload, Span::new(0, payload.len()));
+    // With each number, whether the type has a field of it, which then is of another wire type.
+    let mut numbers: Vec<(u32, bool)> = vec![];
+    // What does not parse has been told before.
+    while let Ok(Some(record)) = records.next() {
+        let number = (record.number, message.find(record.number).is_some());
+        if !numbers.contains(&number) {
+            numbers.push(number);
+        }
+        if numbers.len() > NAMED {
+            break;
+        }
+    }
+    let named = |(number, has): &(u32, bool)| match has {
+        true => format!("{number} of another wire type"),
+        false => number.to_string(),
+    };
+    let more = if numbers.len() > NAMED { ", ..." } else { "" };
+    let named: Vec<String> = numbers.iter().take(NAMED).map(named).collect();
+    format!(
+        "none of the fields of message type \"{}\" is there; there are fields with the numbers: {}{more}",
+        message.name,
+        named.join(", ")
+    )
 }
 
 /// Where a message's bytes are. A message that comes in several parts is the parts together.
