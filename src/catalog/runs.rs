@@ -249,11 +249,12 @@ pub fn worker_leaves(tx: &Tx, job_id: i64, slot: i32) -> Result<()> {
     Ok(())
 }
 
-/// Has the last worker of a slot left so?
-pub fn worker_has_left(tx: &Tx, job_id: i64, slot: i32) -> Result<bool> {
+/// Has the last worker of a run's slot left so?
+pub fn worker_has_left(tx: &Tx, job_id: i64, run_id: i64, slot: i32) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM gpss.worker
-               WHERE job_id = $1 AND slot = $2 AND pid IS NULL)";
-    one(select(tx, sql, &[Arg::from(job_id), Arg::from(slot)], |row| row.get(1))?)
+               WHERE job_id = $1 AND run_id = $2 AND slot = $3 AND pid IS NULL)";
+    let args = [Arg::from(job_id), Arg::from(run_id), Arg::from(slot)];
+    one(select(tx, sql, &args, |row| row.get(1))?)
 }
 
 pub fn mark_positioned(tx: &Tx, job_id: i64, slot: i32) -> Result<()> {

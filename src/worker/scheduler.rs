@@ -272,7 +272,8 @@ impl Scheduler {
         });
         // One that `stop_job` has told to leave, and whose job goes on because that was rolled back, has
         // not failed.
-        if known.handle.take().is_some() && !runs::worker_has_left(tx, job.id, slot)? {
+        if known.handle.take().is_some() && !runs::worker_has_left(tx, job.id, known.run_id, slot)?
+        {
             let lived = known.started.elapsed();
             let micros = i64::try_from(lived.as_micros()).unwrap_or(i64::MAX);
             if lived > HEALTHY || runs::has_loaded_within(tx, job.id, micros)? {
