@@ -7,6 +7,11 @@ use crate::model::job::Mapping;
 /// datetime_field_overflow, invalid_datetime_format
 const OF_TIMES: [SqlState; 2] = [SqlState::new("22008"), SqlState::new("22007")];
 
+/// Errors that `explained` may have given a detail.
+pub fn is_of_times(state: SqlState) -> bool {
+    OF_TIMES.contains(&state)
+}
+
 /// The error with what can be done, if it is about such a number; `mapping` is that of the column it was
 /// for, where it is known.
 pub fn explained(error: Error, mapping: Option<&Mapping>) -> Error {
@@ -17,7 +22,7 @@ pub fn explained(error: Error, mapping: Option<&Mapping>) -> Error {
 }
 
 fn advice(error: &Error, mapping: Option<&Mapping>) -> Option<String> {
-    if !OF_TIMES.contains(&error.sqlstate) || error.detail.is_some() {
+    if !is_of_times(error.sqlstate) || error.detail.is_some() {
         return None;
     }
     let value = error.message.split('"').nth(1)?;

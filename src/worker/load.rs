@@ -12,6 +12,7 @@ use crate::gucs;
 use crate::load::{
     Blame, Loaded, Refused, Statement, load_carefully, may_be_a_messages, rejects, unparsable,
 };
+use crate::model::epoch;
 use crate::model::job::{ErrorLimit, Origin};
 use crate::model::printable::counted;
 use crate::pg::fdw::Table;
@@ -190,10 +191,12 @@ fn check_beginning(
         )))
 }
 
-/// Where a rejected message is, and why it was rejected.
+/// Where a rejected message is, why it was rejected, and what can be done if that is known.
 fn described(reject: &Reject<'_>) -> String {
     let Reject { partition, offset, reason, .. } = reject;
-    format!("The first is partition {partition}, offset {offset}: {}.", reason.message)
+    let advice = reason.detail.as_deref().filter(|_| epoch::is_of_times(reason.sqlstate));
+    let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
+    format!("The first is partition {partition}, offset {offset}: {}.{advice}", reason.message)
 }
 
 /// Are there too many messages that do not parse or are `refused`?

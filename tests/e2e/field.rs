@@ -151,7 +151,7 @@ KAFKA:
 
 #[test]
 fn milliseconds_for_a_time_are_explained() {
-    let scene = Scene::new(1);
+    let scene = Scene::new(2);
     scene.source_and_target("at timestamptz, n int", "format 'csv'");
     scene.topic.send_lines(0, "1600000000000,1\n2026-01-01,2\n");
     scene.db.sql("SELECT gpss.submit_job('load', 'source', 'target')");
@@ -164,6 +164,16 @@ fn milliseconds_for_a_time_are_explained() {
     assert_eq!(scene.db.sql("SELECT n FROM target"), "2");
     let error = scene.db.sql("SELECT column_name, detail FROM gpss.errors");
     assert!(error.starts_with("at|") && error.contains(advice), "{error}");
+    // A first load that it ends says the same.
+    scene.db.sql("SELECT gpss.remove_job('load')");
+    scene.topic.send_lines(1, "1600000000000,1\n");
+    scene.db.sql("ALTER FOREIGN TABLE source OPTIONS (ADD partitions '1')");
+    scene.db.sql("SELECT gpss.submit_job('load', 'source', 'target')");
+    scene.db.sql(
+        "SELECT gpss.start_job('load', quit_at_eof => true); SELECT gpss.wait_job('load', '60 s')",
+    );
+    let error = scene.db.sql("SELECT status || ' ' || errmsg FROM gpss.jobs");
+    assert!(error.starts_with("JOB_ERROR the only message") && error.contains(advice), "{error}");
 }
 
 #[test]
