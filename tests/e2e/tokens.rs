@@ -142,11 +142,12 @@ fn a_token_that_cannot_be_had_is_told_until_it_can() {
     let endpoint = TokenEndpoint::up(&scene.broker);
     let hint = "Check sasl.oauthbearer.token.endpoint.url, that the database server can reach it";
 
-    // Another secret.
-    let wrong = MAPPING.replace(CLIENT_SECRET, "guessed");
+    // Another secret, and a word that no other test of the server logs.
+    let secret = "unguessable";
+    let wrong = MAPPING.replace(CLIENT_SECRET, secret);
     prepare(&scene, &options(&scene.broker, &endpoint.url), &wrong);
     told(&scene, &["invalid_client", hint]);
-    assert!(!scene.cluster.log().contains("guessed"));
+    assert!(!scene.cluster.log().contains(secret));
     scene.db.sql(
         "ALTER USER MAPPING FOR CURRENT_USER SERVER kafka
              OPTIONS (SET \"sasl.oauthbearer.client.secret\" 'unspeakable')",
