@@ -7,17 +7,12 @@ mod api;
 mod catalog;
 #[allow(unsafe_code)] // exported C symbols
 mod entry;
-mod error;
 mod fdw;
-mod format;
 mod gucs;
 mod install;
-mod kafka;
 mod load;
-mod model;
 #[allow(unsafe_code)]
 mod pg;
-mod registry;
 mod worker;
 
 use pgrx::prelude::*;
@@ -30,7 +25,7 @@ pgrx::pg_module_magic!();
 pub extern "C-unwind" fn _PG_init() {
     pg::backtrace::disable();
     gucs::init();
-    kafka::before_clients(pg::exit::leave_without_atexit);
+    gpss_kafka::before_clients(pg::exit::leave_without_atexit);
     worker::launcher::register();
 }
 

@@ -2,8 +2,6 @@
 //! would. Run by `pg_test/e2e`; the names of the tests are the specification.
 
 mod e2e {
-    mod support;
-
     mod audit;
     mod bad_messages;
     mod bulk;

@@ -1,17 +1,17 @@
 //! The columns of a job by their names: which are meant, and which are left alone.
 
 use super::submit::oid;
-use crate::error::{Error, Result, SqlState};
-use crate::model::config::{Column, IGNORED, LoadConfig};
-use crate::model::job::{JobSpec, Mode, Output, RowOf, TableName, Transformer};
-use crate::model::names;
-use crate::model::statement::{
-    TargetColumn, is_ignored, mapping_of_same_names, qualified, quote_ident, same_name,
-};
 use crate::pg::caught::Level;
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::spi;
 use crate::pg::tx::Tx;
+use gpss_model::config::{Column, IGNORED, LoadConfig};
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::{JobSpec, Mode, Output, RowOf, TableName, Transformer};
+use gpss_model::names;
+use gpss_model::statement::{
+    TargetColumn, is_ignored, mapping_of_same_names, qualified, quote_ident, same_name,
+};
 
 /// Names of more columns than these are not listed.
 const MAX_LISTED: usize = 20;

@@ -3,15 +3,15 @@
 
 use crate::catalog::jobs::Job;
 use crate::catalog::offsets::{self, Inherited};
-use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::KafkaSource;
-use crate::model::job::Origin;
-use crate::model::partitions::Partitions;
-use crate::model::statement::qualified;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::Table;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::Origin;
+use gpss_model::partitions::Partitions;
+use gpss_model::statement::qualified;
 use pgrx::pg_sys::Oid;
 use std::collections::{BTreeMap, BTreeSet};
 

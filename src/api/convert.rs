@@ -3,8 +3,8 @@
 use super::answer;
 use super::jobs::template_values;
 use super::submit;
-use crate::model::config;
 use crate::pg::call::{Json, Text};
+use gpss_model::config;
 use pgrx::prelude::*;
 
 /// The load configuration in version 3, for a look or a file; `properties` fill its `{{templates}}`.

@@ -1,9 +1,9 @@
 //! What a job promises for targets that are not like others: told by `check`, and at submission.
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::caught::{self, Level};
 use crate::pg::spi::{self, Arg, Plan, Targets};
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
 use pgrx::pg_sys::Oid;
 
 /// A target, or a partition of one, and what to know of it.

@@ -3,13 +3,13 @@
 use super::{answer, check_owner, unknown_job};
 use crate::catalog::errors::{self, Selection};
 use crate::catalog::jobs::{self, Job};
-use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::KafkaSource;
 use crate::load::{Statement, load_again};
 use crate::pg::acl::{self, AsUser};
 use crate::pg::call::Text;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
 use pgrx::datum::Interval;
 use pgrx::prelude::*;
 

@@ -2,8 +2,8 @@
 
 use super::answer;
 use crate::fdw::function::{FormatFunction, Kind};
-use crate::model::content::Format;
 use crate::pg::fdw::function::call;
+use gpss_model::content::Format;
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
 
 /// All formats whose rules are in this extension, but for protobuf.

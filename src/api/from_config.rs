@@ -4,19 +4,18 @@
 use super::schemas;
 use super::submit::search_path;
 use crate::catalog::jobs::Job;
-use crate::error::{Error, Result, SqlState};
 use crate::fdw::options::{REGISTRY_PASSWORD, REGISTRY_USER};
 use crate::fdw::source::WRAPPER;
-use crate::kafka::properties::{self, Rule};
-use crate::model::config::{Column, IGNORED, KafkaSource, LoadConfig};
-use crate::model::content::Format;
-use crate::model::job::{JobSpec, Origin, TableName};
-use crate::model::statement::{qualified, quote_ident, quote_literal};
 use crate::pg::acl;
 use crate::pg::fdw::type_by_name;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
-use crate::registry;
+use gpss_kafka::properties::{self, Rule};
+use gpss_model::config::{Column, IGNORED, KafkaSource, LoadConfig};
+use gpss_model::content::Format;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::{JobSpec, Origin, TableName};
+use gpss_model::statement::{qualified, quote_ident, quote_literal};
 
 /// The server, user mapping and foreign table of a configuration's job, named after its number.
 pub fn make(tx: &Tx, id: i64, config: &LoadConfig, targets: Vec<TableName>) -> Result<JobSpec> {
@@ -183,7 +182,7 @@ fn table_options(kafka: &KafkaSource) -> Result<(Options, Option<Login>)> {
         for (name, value) in side.iter().flat_map(|side| side.content.options()) {
             let mut value = value.to_owned();
             if name == "schema_registry" {
-                let (addresses, own) = registry::split_login(&value)?;
+                let (addresses, own) = gpss_registry::split_login(&value)?;
                 value = addresses;
                 if own.is_some() && login.is_some() && own != login {
                     return Err(Error::new(

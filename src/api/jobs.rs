@@ -3,10 +3,10 @@
 use super::submit::{self, PlainJob};
 use super::{answer, check_owner, control, delivery, from_config, remarks, unknown_job};
 use crate::catalog::{jobs, runs};
-use crate::error::{Error, Result, SqlState};
 use crate::pg::call::{Json, Required, Text};
 use crate::pg::tx::Tx;
 use crate::pg::{caught, spi};
+use gpss_model::error::{Error, Result, SqlState};
 use pgrx::PgRelation;
 use pgrx::prelude::*;
 use std::collections::BTreeMap;

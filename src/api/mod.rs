@@ -20,13 +20,13 @@ pub mod submit;
 pub mod validator;
 
 use crate::catalog::{self, jobs::Job};
-use crate::error::{Error, Result, SqlState};
-use crate::model::config::{self, LoadConfig};
 use crate::pg::acl::{self, AsUser, Predefined};
 use crate::pg::call::Json;
 use crate::pg::caught;
 use crate::pg::subtx::trial;
 use crate::pg::tx::Tx;
+use gpss_model::config::{self, LoadConfig};
+use gpss_model::error::{Error, Result, SqlState};
 
 /// Turns an `Err` into an ERROR: the last step of every SQL function.
 fn answer<T>(function: impl FnOnce() -> Result<T>) -> T {

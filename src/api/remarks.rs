@@ -2,13 +2,13 @@
 
 use super::columns;
 use super::submit::oid;
-use crate::error::{Error, Result, SqlState};
 use crate::fdw::columns::Layout;
-use crate::model::content::{Content, Format};
-use crate::model::job::JobSpec;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::Table;
 use crate::pg::tx::Tx;
+use gpss_model::content::{Content, Format};
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::JobSpec;
 
 /// Tells the user all of it.
 pub fn tell(tx: &Tx, spec: &JobSpec) -> Result<()> {

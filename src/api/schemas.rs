@@ -1,10 +1,10 @@
 //! Privileges on schemas: PostgreSQL says which schema, and here also which privilege.
 
-use crate::error::{Error, Result, SqlState};
-use crate::model::statement::quote_ident;
 use crate::pg::acl;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::statement::quote_ident;
 
 /// To name what is in the schema.
 pub const USAGE: &str = "USAGE";

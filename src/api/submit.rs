@@ -3,15 +3,7 @@
 
 use super::{columns, delivery, from_config, schemas};
 use crate::catalog::jobs::{self, Job};
-use crate::error::{Error, Result, SqlState};
 use crate::fdw::source::{self, KafkaSource};
-use crate::model::config::{self, LoadConfig, Target};
-use crate::model::fragment::{enclosed, without_alias, without_semicolons};
-use crate::model::job::{
-    Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, Output, TableName, Task, Transformer,
-};
-use crate::model::names;
-use crate::model::statement::{self, insert_statement, qualified, quote_ident};
 use crate::pg::acl;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::{Table, relation_columns};
@@ -19,6 +11,14 @@ use crate::pg::parser;
 use crate::pg::spi;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
+use gpss_model::config::{self, LoadConfig, Target};
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::fragment::{enclosed, without_alias, without_semicolons};
+use gpss_model::job::{
+    Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, Output, TableName, Task, Transformer,
+};
+use gpss_model::names;
+use gpss_model::statement::{self, insert_statement, qualified, quote_ident};
 use pgrx::pg_sys::Oid;
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
 //! What a batch leaves behind: `gpss.batch`, one row per batch and partition, and `gpss.offsets` moved.
 
 use super::{one, run, select};
-use crate::error::{Error, Result, SqlState};
 use crate::pg::acl::AsUser;
 use crate::pg::spi::{Arg, Plan, Row, Type};
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 

@@ -1,14 +1,14 @@
 //! `gpss.error`: messages that were not loaded, with the bytes as they came.
 
 use super::{exec, one, run, select, select_latest};
-use crate::error::{Error, Result, SqlState};
-use crate::model::printable::{counted, shortened};
-use crate::model::rows::Message;
-use crate::model::statement::quote_literal;
 use crate::pg::acl::AsUser;
 use crate::pg::datum;
 use crate::pg::spi::{Arg, Plan, Row, Type};
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::printable::{counted, shortened};
+use gpss_model::rows::Message;
+use gpss_model::statement::quote_literal;
 use std::borrow::Cow;
 
 /// Where a message failed; `gpss.errors.stage`.

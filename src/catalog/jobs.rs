@@ -1,11 +1,11 @@
 //! `gpss.job`: what jobs are.
 
 use super::{exec, one, run, select, select_latest};
-use crate::error::{Error, Result, SqlState};
-use crate::model::job::JobSpec;
 use crate::pg::acl;
 use crate::pg::spi::{Arg, Row};
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::JobSpec;
 use pgrx::pg_sys::Oid;
 
 /// Before the name of an owner that has been dropped: no role can have such a name, so that none of the

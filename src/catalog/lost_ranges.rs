@@ -1,9 +1,9 @@
 //! `gpss.lost_range`: offsets that a job went over because the brokers had them no longer.
 
 use super::run;
-use crate::error::Result;
 use crate::pg::spi::Arg;
 use crate::pg::tx::Tx;
+use gpss_model::error::Result;
 
 /// Why offsets are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

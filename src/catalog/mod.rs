@@ -12,10 +12,10 @@ pub mod runs;
 pub mod unlogged_targets;
 pub mod waiting;
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::acl::AsUser;
 use crate::pg::spi::{self, Arg, Row};
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
 
 /// Raises: what the statement raises.
 fn select<T>(

@@ -1,9 +1,9 @@
 //! `gpss.offsets`: where jobs stand. An offset is always the next one to read.
 
 use super::{run, select, select_latest};
-use crate::error::Result;
 use crate::pg::spi::{Arg, Row, UnixMicros};
 use crate::pg::tx::Tx;
+use gpss_model::error::Result;
 use std::collections::BTreeMap;
 
 /// Which topic offsets belong to: None where brokers have no such id.

@@ -1,10 +1,10 @@
 //! The background processes by name: how each is started, found and told to stop.
 
 use crate::catalog::jobs::Job;
-use crate::error::Result;
-use crate::model::state::Status;
 use crate::pg::bgworker::{self, Extra, Handle, Restart, Worker};
 use crate::pg::caught;
+use gpss_model::error::Result;
+use gpss_model::state::Status;
 use pgrx::pg_sys::Oid;
 
 /// `pg_stat_activity.backend_type` of each kind.

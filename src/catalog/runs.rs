@@ -1,12 +1,12 @@
 //! `gpss.run`, `gpss.status`, `gpss.worker`: which jobs shall run, how they are, who runs them.
 
 use super::{exec, one, run, select, select_latest};
-use crate::error::{Error, Result, SqlState};
-use crate::model::reset::Reset;
-use crate::model::state::Status;
 use crate::pg::datum;
 use crate::pg::spi::{Arg, Row, UnixMicros};
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::reset::Reset;
+use gpss_model::state::Status;
 
 /// The wish that a job runs.
 #[derive(Clone, Debug)]

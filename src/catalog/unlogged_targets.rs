@@ -6,9 +6,9 @@
 //! are not.
 
 use super::{run, select};
-use crate::error::Result;
 use crate::pg::spi::Arg;
 use crate::pg::tx::Tx;
+use gpss_model::error::Result;
 use pgrx::pg_sys::Oid;
 
 /// Stands in the place of a table for the job itself: whether there has been a crash since its last batch

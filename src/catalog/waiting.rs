@@ -1,9 +1,9 @@
 //! `gpss.waiting`: partitions that a run cannot read at present, since when and why.
 
 use super::{run, select};
-use crate::error::{Error, Result};
 use crate::pg::spi::Arg;
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whose partitions: those of one slot of a run.

@@ -1,11 +1,11 @@
 //! Asking a schema registry from the main thread: the wait can be cancelled.
 
-use crate::error::Result;
-use crate::format::record::Fault;
-use crate::format::schema_id::SchemaId;
-use crate::format::schemas::{Registered, Schemas};
 use crate::pg::{signals, threads};
-use crate::registry::Registry;
+use gpss_format::record::Fault;
+use gpss_format::schema_id::SchemaId;
+use gpss_format::schemas::{Registered, Schemas};
+use gpss_model::error::Result;
+use gpss_registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! A run of decoded messages: what one transaction loads.
 
-use crate::error::Result;
-use crate::format::{MessageDecoder, Room};
-use crate::model::rows::{Message, Row, Rows, Verdict, Width};
+use gpss_format::{MessageDecoder, Room};
+use gpss_model::error::Result;
+use gpss_model::rows::{Message, Row, Rows, Verdict, Width};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ impl Batch {
         if count > 0 {
             let end = part.range.start + count;
             // The bytes of a divided block are counted by share: exact enough for a bound.
-            self.bytes += part.rows.bytes() * count / part.rows.len().max(1);
+            self.bytes += part.rows.bytes() * count / part.rows.count().max(1);
             self.messages += count;
             self.parts.push(Part { rows: Arc::clone(&part.rows), range: part.range.start..end });
             part.range.start = end;
@@ -121,8 +121,8 @@ impl Cursor {
 /// # Errors
 /// What is not a message's fault.
 pub fn decode_again(rows: &Rows, decoder: &mut MessageDecoder, width: Width) -> Result<Rows> {
-    let mut out = Rows::with_capacity(width, rows.len(), rows.bytes());
-    for row in (0..rows.len()).filter_map(|i| rows.row(i)) {
+    let mut out = Rows::with_capacity(width, rows.count(), rows.bytes());
+    for row in (0..rows.count()).filter_map(|i| rows.row(i)) {
         let message = Message {
             partition: row.partition,
             offset: row.offset,
@@ -157,7 +157,7 @@ pub fn decode<'a>(
     let mut batch = Batch::default();
     let mut rows = Rows::with_capacity(width, 0, 0);
     let mut add = |rows: Rows| {
-        batch.take(&mut Part { range: 0..rows.len(), rows: Arc::new(rows) }, usize::MAX);
+        batch.take(&mut Part { range: 0..rows.count(), rows: Arc::new(rows) }, usize::MAX);
     };
     for message in messages {
         if decoder.decode(&message, &mut rows)? == Room::Full {
@@ -187,7 +187,7 @@ mod tests {
             };
             assert!(rows.push(&message));
         }
-        Part { range: 0..rows.len(), rows: Arc::new(rows) }
+        Part { range: 0..rows.count(), rows: Arc::new(rows) }
     }
 
     fn offsets(batch: &Batch) -> Vec<i64> {

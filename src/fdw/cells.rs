@@ -3,12 +3,12 @@
 use super::columns::{self, ColumnSource, Layout};
 use super::custom::Place;
 use super::session::Needs;
-use crate::error::Result;
-use crate::format::{Cast, TextField, Wanted, array_literal, width};
-use crate::model::rows::{Row, Rows, Side, Span, Value, Verdict};
 use crate::pg::datum::storable;
 use crate::pg::fdw::{Column, JsonCall, Output, RowWriter};
 use crate::pg::spi::UnixMicros;
+use gpss_format::{Cast, TextField, Wanted, array_literal, width};
+use gpss_model::error::Result;
+use gpss_model::rows::{Row, Rows, Side, Span, Value, Verdict};
 use pgrx::pg_sys;
 use serde_json::json;
 use std::sync::Arc;

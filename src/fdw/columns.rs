@@ -1,12 +1,12 @@
 //! What each column of a foreign table holds, by its options and the formats of value and key, and
 //! what the decoders have to deliver for it.
 
-use crate::error::{Error, Result, SqlState};
-use crate::format::{Cast, JsonField, Step};
-use crate::model::content::{self, Content, Format};
-use crate::model::rows::Side;
 use crate::pg::datum;
 use crate::pg::fdw::{Column, JsonCall, Table};
+use gpss_format::{Cast, JsonField, Step};
+use gpss_model::content::{self, Content, Format};
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::rows::Side;
 use pgrx::pg_sys;
 
 /// Where a column's value comes from.

@@ -3,16 +3,16 @@
 //! The function runs as the owner of the foreign table, whoever reads it (`OwnersCode`).
 
 use super::columns::{ColumnSource, Layout};
-use crate::error::{Error, Result, SqlState};
-use crate::model::content::{Content, Format};
-use crate::model::fragment::function_name;
-use crate::model::rows::Side;
-use crate::model::statement::{quote_ident, quote_literal};
 use crate::pg::acl::OwnersCode;
 use crate::pg::caught::caught;
 use crate::pg::fdw::{RowWriter, Table, type_name};
 use crate::pg::spi::{self, Arg, Plan, Type};
 use crate::pg::tx::Tx;
+use gpss_model::content::{Content, Format};
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::fragment::function_name;
+use gpss_model::rows::Side;
+use gpss_model::statement::{quote_ident, quote_literal};
 
 /// Rows that a function may return for one message.
 const MAX_ROWS: usize = 1_000_000;

@@ -1,14 +1,13 @@
 //! Every option of the wrapper's objects in one table, and the validator over it.
 //! Options that are not in the table are librdkafka properties and are checked by librdkafka.
 
-use crate::error::{Error, Result, SqlState};
-use crate::kafka::properties::{self, Rule};
-use crate::model::content::{self, Format, FormatOption, Kind};
-use crate::model::job::MissingTopic;
-use crate::model::partitions::Partitions;
-use crate::model::{brokers, suggest, topic};
 use crate::pg::acl::{self, Predefined};
-use crate::registry;
+use gpss_kafka::properties::{self, Rule};
+use gpss_model::content::{self, Format, FormatOption, Kind};
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::MissingTopic;
+use gpss_model::partitions::Partitions;
+use gpss_model::{brokers, suggest, topic};
 
 use super::{formats, source};
 
@@ -238,7 +237,7 @@ fn check_format_option(
     if place == Place::Server {
         content::check(option, value)?;
         if option.name == "schema_registry" {
-            registry::split_login(value)?;
+            gpss_registry::split_login(value)?;
         }
     }
     Ok(())

@@ -1,14 +1,14 @@
 //! The reader thread: takes messages from librdkafka, decodes them in one pass and hands blocks of
 //! rows over a bounded channel. It calls no PostgreSQL function.
 
-use crate::error::{Error, Result, SqlState};
-use crate::format::{MessageDecoder, Room, headers_json, width};
-use crate::kafka::{Consumer, Event, PartitionFault, Record, TopicFound, Waker};
-use crate::model::rows::{Message, Rows, Width};
 use crate::pg::eventfd::EventFd;
 use crate::pg::latch;
 use crate::pg::threads::{self, Thread};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
+use gpss_format::{MessageDecoder, Room, headers_json, width};
+use gpss_kafka::{Consumer, Event, PartitionFault, Record, TopicFound, Waker};
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::rows::{Message, Rows, Width};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -289,7 +289,7 @@ impl Out {
 
     fn send_rows(&self, rows: Rows, consumer: &Consumer, topic: &str) {
         let mut high: Vec<Position> = vec![];
-        for row in (0..rows.len()).filter_map(|i| rows.row(i)) {
+        for row in (0..rows.count()).filter_map(|i| rows.row(i)) {
             if !high.iter().any(|(partition, _)| *partition == row.partition)
                 && let Some(mark) = consumer.high_watermark(topic, row.partition)
             {
@@ -535,7 +535,7 @@ impl Work {
             }
         }
         for rows in blocks {
-            self.expected = (rows.len(), rows.bytes());
+            self.expected = (rows.count(), rows.bytes());
             self.out.send_rows(rows, consumer, &self.topic);
         }
         if let Some(failure) = failure {
@@ -595,7 +595,7 @@ impl Work {
         // Handed over at once: a poll's messages may grow to many blocks.
         if self.is_sure() {
             for full in blocks.drain(..) {
-                self.expected = (full.len(), full.bytes());
+                self.expected = (full.count(), full.bytes());
                 self.out.send_block(full, vec![]);
             }
         }

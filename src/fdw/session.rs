@@ -7,12 +7,12 @@
 use super::batch::Batch;
 use super::columns::Layout;
 use super::formats::Formats;
-use crate::error::{Error, Result, SqlState};
-use crate::format::{MessageDecoder, Wanted};
-use crate::model::job::TableName;
 use crate::pg::fdw::{Conversion, Table};
 use crate::pg::spi::{self, Plan, StatementId};
 use crate::pg::tx::Tx;
+use gpss_format::{MessageDecoder, Wanted};
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::TableName;
 use pgrx::pg_sys::Oid;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,12 +1,12 @@
 //! A foreign table as a place in Kafka: topic, brokers, client properties.
 
 use super::options;
-use crate::error::{Error, Result, SqlState};
 use crate::gucs;
-use crate::kafka::Properties;
-use crate::model::job::{Fallback, MissingTopic};
-use crate::model::partitions::Partitions;
 use crate::pg::fdw::Table;
+use gpss_kafka::Properties;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::{Fallback, MissingTopic};
+use gpss_model::partitions::Partitions;
 use pgrx::pg_sys::Oid;
 
 /// The name of the foreign data wrapper that `CREATE EXTENSION` makes.

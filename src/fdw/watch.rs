@@ -1,8 +1,8 @@
 //! Watches the topic that a job reads: is it still the one that the job's offsets belong to, and how
 //! many partitions has it, and which of them have a leader?
 
-use crate::error::{Error, Result, SqlState};
-use crate::kafka::{Consumer, MetadataAnswers, TopicFound};
+use gpss_kafka::{Consumer, MetadataAnswers, TopicFound};
+use gpss_model::error::{Error, Result, SqlState};
 use std::time::{Duration, Instant};
 
 /// How often the topic is looked at without any reason.

@@ -3,10 +3,10 @@
 use super::careful::{Blame, load_carefully};
 use super::{Statement, rejects};
 use crate::catalog::errors::{self, Recorded};
-use crate::error::Result;
 use crate::fdw::batch;
-use crate::format::width;
 use crate::pg::tx::Tx;
+use gpss_format::width;
+use gpss_model::error::Result;
 
 /// Loads recorded messages, in the transaction that notes which have been loaded and why others have
 /// failed again. The number of those that have.

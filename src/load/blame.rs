@@ -3,13 +3,13 @@
 
 use super::isolate::Failure;
 use crate::catalog::errors::{self, Stage};
-use crate::error::{Class, Error, Result, SqlState, Subject};
 use crate::fdw::session::Progress;
-use crate::model::statement::{Alone, Trials};
 use crate::pg::fdw::Conversion;
 use crate::pg::spi::Plan;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
+use gpss_model::error::{Class, Error, Result, SqlState, Subject};
+use gpss_model::statement::{Alone, Trials};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;

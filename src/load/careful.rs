@@ -2,14 +2,14 @@
 
 use super::isolate::{self, Attempt, Failure, Load};
 use super::{Refused, Statement, may_be_a_messages, unparsable};
-use crate::error::{Class, Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::fdw::session::{LeftOut, Progress};
-use crate::model::epoch;
 use crate::pg::signals;
 use crate::pg::spi;
 use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
+use gpss_model::epoch;
+use gpss_model::error::{Class, Error, Result, SqlState};
 use std::ops::Range;
 use std::rc::Rc;
 

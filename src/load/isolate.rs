@@ -7,8 +7,8 @@
 //! the stretch is halved. A message whose values its scan cannot convert does not make a statement fail:
 //! it is left out.
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::fdw::Conversion;
+use gpss_model::error::{Error, Result, SqlState};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -185,7 +185,7 @@ impl Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Class;
+    use gpss_model::error::Class;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

@@ -13,7 +13,7 @@ pub use careful::{Blame, Loaded, load_carefully};
 pub use refused::{Refused, rejects, unparsable};
 pub use statement::Statement;
 
-use crate::error::{Class, Error, SqlState};
+use gpss_model::error::{Class, Error, SqlState};
 
 /// Can one message have caused this error? Class Data: yes. Class Config: perhaps; a unit that `date_trunc`
 /// does not support, a tsvector's syntax, row-level security or a name in a cast to regclass can fail for

@@ -3,9 +3,9 @@
 
 use super::blame::Place;
 use crate::catalog::errors::{Reason, Reject, Stage, reason_text};
-use crate::error::{Error, SqlState};
 use crate::fdw::batch::Batch;
-use crate::model::rows::{Row, Verdict};
+use gpss_model::error::{Error, SqlState};
+use gpss_model::rows::{Row, Verdict};
 use std::borrow::Cow;
 
 /// DETAIL of a message that the filter could not be evaluated for.

@@ -5,10 +5,10 @@ use std::ptr;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::error::{Error, SqlState};
-use crate::model::statement::quote_ident;
 use crate::pg::caught::raise;
 use crate::pg::{compat, datum};
+use gpss_model::error::{Error, SqlState};
+use gpss_model::statement::quote_ident;
 
 /// This extension.
 const EXTENSION: &str = env!("CARGO_PKG_NAME");

@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::{self, Datum};
 
-use crate::error::{Error, Result, SqlState};
-use crate::model::printable::counted;
 use crate::pg::acl::{self, AsUser};
 use crate::pg::activity;
 use crate::pg::bgworker::{self, Extra, Handle, Restart, Status, Worker};
@@ -16,6 +14,8 @@ use crate::pg::dsm::Mailbox;
 use crate::pg::spi::{self, Arg, Row};
 use crate::pg::tx::tx;
 use crate::pg::{latch, signals};
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::printable::counted;
 
 pub use wire::Rows;
 

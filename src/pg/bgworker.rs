@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::tx::Tx;
 use crate::pg::{caught, compat, exit, latch, signals};
+use gpss_model::error::{Error, Result, SqlState};
 
 /// What the server does when a worker has ended with another code than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::caught::raise;
 use super::datum;
 use super::spi;
 use super::tx::Tx;
-use crate::error::{Error, Result, SqlState};
+use gpss_model::error::{Error, Result, SqlState};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum as Lent, UnboxDatum};
 use pgrx::pg_sys::{self, Datum, Oid};

@@ -12,10 +12,10 @@ use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::pg_sys::{self, PgTryBuilder};
 
-use crate::error::{Error, Result, SqlState, Subject};
 use crate::pg::activity::c_string;
 use crate::pg::datum::storable;
 use crate::pg::mcx::Lasting;
+use gpss_model::error::{Error, Result, SqlState, Subject};
 
 /// What pgrx does not hand on of the last report.
 ///

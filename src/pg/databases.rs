@@ -1,7 +1,7 @@
 //! The databases of the server, read without being connected to one (as autovacuum's launcher does).
 
-use crate::error::Result;
 use crate::pg::tx::tx;
+use gpss_model::error::Result;
 use pgrx::pg_sys;
 
 /// The databases that sessions may connect to, templates left out.

@@ -9,11 +9,11 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use pgrx::pg_sys::{self, Datum};
 use pgrx::varlena::set_varsize_4b;
 
-use crate::error::{Error, Result, SqlState};
-use crate::model::printable::printable;
 use crate::pg::acl::OwnersCode;
 use crate::pg::caught::caught;
 use crate::pg::mcx::Mcx;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::printable::printable;
 
 /// MaxAllocSize of memutils.h: the largest varlena.
 const MAX_VARLENA: usize = 0x3fff_ffff;

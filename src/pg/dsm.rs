@@ -5,7 +5,7 @@ use std::{ptr, slice};
 
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result, SqlState};
+use gpss_model::error::{Error, Result, SqlState};
 
 /// What lies at the start of the segment; the question and the answer's room follow.
 #[repr(C)]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use crate::error::{Error, Result, SqlState};
+use gpss_model::error::{Error, Result, SqlState};
 
 /// A counter in the kernel that is readable while it is not zero. Share it with `Arc`.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 
 use pgrx::pg_sys;
 
-use crate::error::Result;
 use crate::pg::compat;
 use crate::pg::spi::{self, Arg};
 use crate::pg::tx::Tx;
+use gpss_model::error::Result;
 
 /// `objsubid` in `pg_locks`. PostgreSQL's advisory functions use 1 and 2, so users' advisory locks
 /// never meet ours.

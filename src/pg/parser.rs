@@ -4,10 +4,10 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::datum;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
 
 /// Parses statements, separated by semicolons, and looks nothing up: names may be of what another
 /// statement makes.

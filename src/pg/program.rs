@@ -10,9 +10,9 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::caught::caught;
 use crate::pg::{latch, signals};
+use gpss_model::error::{Error, Result, SqlState};
 
 /// What is run, and how.
 #[derive(Clone, Copy, Debug)]

@@ -14,9 +14,9 @@ use std::ffi::{CStr, CString, c_char, c_int};
 
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::datum;
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
 
 use arg::Bound;
 pub use arg::{Arg, Type, UnixMicros};

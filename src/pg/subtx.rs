@@ -2,9 +2,9 @@
 
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::caught::caught;
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
 
 /// Runs `f` in a subtransaction: released when it returns `Ok`, rolled back on `Err`, ERROR or
 /// panic, which come back as `Err` with the outer transaction usable.

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::exit;
+use gpss_model::error::{Error, Result, SqlState};
 
 /// A running thread and the place where its result arrives.
 pub struct Thread<T> {

@@ -6,9 +6,9 @@ use std::marker::PhantomData;
 
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result, SqlState};
 use crate::pg::caught::{caught, raise};
 use crate::pg::{datum, mcx, signals, statistics};
+use gpss_model::error::{Error, Result, SqlState};
 
 /// Proof that a transaction is open. Only this module makes one.
 pub struct Tx {

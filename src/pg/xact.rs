@@ -2,10 +2,10 @@
 
 use pgrx::{PgXactCallbackEvent, register_xact_callback};
 
-use crate::error::Error;
 use crate::pg::caught::raise;
 use crate::pg::latch;
 use crate::pg::tx::Tx;
+use gpss_model::error::Error;
 
 /// Wakes these processes once others see what this transaction has done; not if it is rolled back.
 pub fn wake_at_commit(_tx: &Tx, pids: Vec<i32>) {

@@ -4,13 +4,13 @@
 use crate::catalog::jobs;
 use crate::catalog::processes::AlertArgs;
 use crate::catalog::runs;
-use crate::error::Result;
-use crate::model::job::Alert;
 use crate::pg::acl::{self, Predefined};
 use crate::pg::bgworker;
 use crate::pg::program::{self, Ended, Program};
 use crate::pg::tx::tx;
 use crate::pg::{activity, caught, signals};
+use gpss_model::error::Result;
+use gpss_model::job::Alert;
 use pgrx::pg_sys::Datum;
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
 //! Collects the next batch from the reader, before any transaction begins.
 
-use crate::error::Error;
-use crate::error::Result;
 use crate::fdw::batch::{Batch, Part};
 use crate::fdw::reader::{Failure, Input, Reader};
-use crate::kafka::{TopicFound, no_leader};
 use crate::pg::{caught, signals};
+use gpss_kafka::{TopicFound, no_leader};
+use gpss_model::error::Error;
+use gpss_model::error::Result;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -299,7 +299,7 @@ impl Feed {
                         self.is_read(*partition);
                     }
                     self.heard(&high.into_iter().collect());
-                    let range = 0..rows.len();
+                    let range = 0..rows.count();
                     self.waiting.push_back(Part { rows: Arc::new(rows), range });
                     if !std::mem::replace(&mut self.told.0, true) {
                         return Ok(Next::Alive { idle: false });

@@ -2,14 +2,14 @@
 //! loads for long, or sleeps until the next try. A thread of its own asks, with a client of its own, and
 //! shows the answers in shared memory, where the views find them.
 
-use crate::error::{Result, SqlState};
 use crate::fdw::reader::Show;
 use crate::fdw::session::Position;
-use crate::kafka::{Consumer, Properties};
-use crate::model::assign;
 use crate::pg::board::Board;
 use crate::pg::caught::caught;
 use crate::pg::threads::{self, Thread};
+use gpss_kafka::{Consumer, Properties};
+use gpss_model::assign;
+use gpss_model::error::{Result, SqlState};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::sync::Arc;

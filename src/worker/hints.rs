@@ -1,10 +1,10 @@
 //! What to do about errors that PostgreSQL raises without a HINT and only the user can mend.
 
-use crate::error::{Error, Result, SqlState};
-use crate::model::job::JobSpec;
-use crate::model::statement::qualified;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::JobSpec;
+use gpss_model::statement::qualified;
 
 /// A step for the user, for an error that ends a job.
 pub fn hint(sqlstate: SqlState) -> Option<&'static str> {

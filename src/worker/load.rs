@@ -6,20 +6,20 @@ use crate::catalog::errors::{self, Reject};
 use crate::catalog::jobs::Job;
 use crate::catalog::runs::Run;
 use crate::catalog::{locks, unlogged_targets};
-use crate::error::{Error, Result, SqlState};
 use crate::fdw::batch::Batch;
 use crate::gucs;
 use crate::load::{
     Blame, Loaded, Refused, Statement, load_carefully, may_be_a_messages, rejects, unparsable,
 };
-use crate::model::epoch;
-use crate::model::job::{ErrorLimit, Origin};
-use crate::model::printable::counted;
 use crate::pg::fdw::Table;
 use crate::pg::lock::{self, Mode};
 use crate::pg::signals;
 use crate::pg::spi::Targets;
 use crate::pg::tx::{Tx, tx};
+use gpss_model::epoch;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::job::{ErrorLimit, Origin};
+use gpss_model::printable::counted;
 use pgrx::pg_sys::Oid;
 use std::cell::RefCell;
 use std::collections::BTreeMap;

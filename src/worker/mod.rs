@@ -14,8 +14,8 @@ mod retention;
 pub mod scheduler;
 mod task;
 
-use crate::error::Error;
-use crate::model::printable::shortened;
+use gpss_model::error::Error;
+use gpss_model::printable::shortened;
 
 /// An error as `gpss.jobs.errmsg` shows it: message and detail, and the hint in a line of its own.
 fn describe(error: &Error) -> String {

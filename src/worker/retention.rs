@@ -2,10 +2,10 @@
 
 use crate::catalog::batches;
 use crate::catalog::errors::{self, Purged};
-use crate::error::Result;
 use crate::gucs;
 use crate::pg::caught;
 use crate::pg::tx::tx;
+use gpss_model::error::Result;
 
 /// Deletes a portion of it; whether there may be more. Rejected messages that nobody has loaded since are
 /// worth a line in the server's log.

@@ -3,13 +3,13 @@
 
 use crate::catalog::jobs::Job;
 use crate::catalog::{locks, runs};
-use crate::error::{Class, Error, Result, SqlState};
-use crate::model::job::Task;
 use crate::pg::caught::caught;
 use crate::pg::lock::{self, Mode};
 use crate::pg::spi;
 use crate::pg::tx::{Tx, tx};
 use crate::pg::{bgworker, datum, signals};
+use gpss_model::error::{Class, Error, Result, SqlState};
+use gpss_model::job::Task;
 use std::ffi::CStr;
 
 /// How long TEARDOWN_SQL waits for a lock when `stop_job` waits for it: the caller may hold that

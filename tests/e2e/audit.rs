@@ -1,6 +1,6 @@
 //! What extensions that watch statements see of a batch.
 
-use super::support::Scene;
+use gpss_testbed::Scene;
 
 #[test]
 fn pgaudit_notes_a_batch_that_is_written_in_bulk_as_an_insert() {

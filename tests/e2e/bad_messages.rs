@@ -1,6 +1,6 @@
 //! Messages that cannot become rows: recorded with their bytes, never loaded, never in the way.
 
-use super::support::{Producer, Record, Scene, eventually, value};
+use gpss_testbed::{Producer, Record, Scene, eventually, value};
 
 /// Sends a good message, the bad one and another good one; expects the two rows and the one record
 /// of this stage with the bytes as they were.
@@ -113,7 +113,7 @@ fn a_row_that_row_level_security_refuses_is_rejected() {
          CREATE POLICY p ON numbers FOR INSERT WITH CHECK (n <> 3)"
     ));
     scene.topic.send_numbers(0..10);
-    let config = super::support::literal(&scene.config(25, 100));
+    let config = gpss_testbed::literal(&scene.config(25, 100));
     scene.db.sql(&format!(
         "SET ROLE {loader}; SELECT gpss.submit_job('numbers', {config});
          SELECT gpss.start_job('numbers', quit_at_eof => true)"
@@ -142,7 +142,7 @@ fn a_batch_of_nothing_but_bad_rows_is_rejected_message_by_message() {
     let scene = Scene::new(1);
     scene.db.sql("ALTER TABLE numbers ADD CHECK (n < 0)");
     scene.topic.send_numbers(0..300);
-    let config = super::support::literal(&scene.config(1000, 1000));
+    let config = gpss_testbed::literal(&scene.config(1000, 1000));
     scene.db.sql(&format!("SELECT gpss.submit_job('numbers', {config})"));
     scene.load_to_the_end();
     assert_eq!(scene.rows(), 0);

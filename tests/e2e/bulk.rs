@@ -1,8 +1,8 @@
 //! Loading in bulk, as COPY does, gives what one INSERT for each message gives: for every kind of
 //! target the same rows, the same rejected messages and the same side effects.
 
-use super::support::twins::{Twin, differences, source};
-use super::support::{Producer, Scene, eventually, value};
+use gpss_testbed::twins::{Twin, differences, source};
+use gpss_testbed::{Producer, Scene, eventually, value};
 
 /// A batch; more than COPY collects before it writes (1000 rows, 64 kB).
 const BATCH: u32 = 1100;

@@ -1,6 +1,6 @@
 //! What changes in the database, and what a mapping looks up there, while a job runs.
 
-use super::support::{Producer, Record, Scene, eventually, literal};
+use gpss_testbed::{Producer, Record, Scene, eventually, literal};
 use std::time::Duration;
 
 /// A running job from `source` into `numbers` with this value for `n`.

@@ -1,6 +1,6 @@
 //! GPSS files as they are in the field, of all three versions, each run from submit to rows.
 
-use super::support::{Producer, Record, Scene, eventually, kill_hard, literal, value};
+use gpss_testbed::{Producer, Record, Scene, eventually, kill_hard, literal, value};
 
 /// Submits a configuration (see `Scene::placed`) as the job `load`.
 fn submit(scene: &Scene, config: &str) {

@@ -1,6 +1,6 @@
 //! Listeners that expect something else than the client: what librdkafka knows of it is told.
 
-use super::support::{Scene, eventually};
+use gpss_testbed::{Scene, eventually};
 use std::net::TcpListener;
 
 /// What `check`, a query and a job say of these brokers: each names the reason and a step.

@@ -1,8 +1,8 @@
 //! What a job makes of JSON values, converted by the decoder or not, against PostgreSQL's own
 //! conversions: values by their text and binary form, errors by code and message.
 
-use super::support::twins::{Twin, differences, source};
-use super::support::{Producer, Scene, root, value};
+use gpss_testbed::twins::{Twin, differences, source};
+use gpss_testbed::{Producer, Scene, root, value};
 
 /// A file of the corpus: JSON values that somebody could send for a number, a date and so on; or whole
 /// documents, with repeated and missing keys, escapes, and of other kinds than objects.

@@ -1,6 +1,6 @@
 //! Dumps: who may take one, and whose the jobs are where it is restored.
 
-use super::support::{Cluster, Scene};
+use gpss_testbed::{Cluster, Scene};
 
 /// Makes a role that may log in, and a job of it over the scene's topic and table.
 fn job_of_a_role(scene: &Scene, prefix: &str) -> String {

@@ -1,6 +1,6 @@
 //! The extension in databases of each encoding.
 
-use super::support::{Scene, literal};
+use gpss_testbed::{Scene, literal};
 
 #[test]
 fn the_extension_is_created_in_each_encoding_that_a_database_may_have() {

@@ -1,6 +1,6 @@
 //! Rejected messages: what costs one message only, what is said about it, and what becomes of it.
 
-use super::support::{Producer, Record, Scene, eventually, literal, value};
+use gpss_testbed::{Producer, Record, Scene, eventually, literal, value};
 
 /// The columns of the target, which everything that can fail has one of.
 const TARGET: &str = "

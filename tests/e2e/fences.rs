@@ -1,6 +1,6 @@
 //! Who waits for whom when jobs are stopped, and what a loader may still do then.
 
-use super::support::{JOB, Scene, eventually, literal};
+use gpss_testbed::{JOB, Scene, eventually, literal};
 use std::time::Duration;
 
 /// Submits the job with a mapping that calls a function, which runs this first.

@@ -1,7 +1,7 @@
 //! Habits of files in the field: names in any case, functions of both kinds, shapes of other programs, and
 //! what a user is told of them.
 
-use super::support::{Scene, literal};
+use gpss_testbed::{Scene, literal};
 
 fn submit(scene: &Scene, job: &str, config: &str) {
     scene.db.sql(&format!("SELECT gpss.submit_job({}, {})", literal(job), scene.placed(config)));

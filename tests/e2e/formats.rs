@@ -1,7 +1,7 @@
 //! Each format from bytes in Kafka to rows, by a query and by a job, for value and key.
 
-use super::support::encode::{array, bytes, long};
-use super::support::{Producer, Record, Scene, eventually, literal, value};
+use gpss_testbed::encode::{array, bytes, long};
+use gpss_testbed::{Producer, Record, Scene, eventually, literal, value};
 
 /// A query and a job both give these rows.
 fn expect(scene: &Scene, list: &str, rows: &str) {

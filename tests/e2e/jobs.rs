@@ -1,6 +1,6 @@
 //! Jobs as a user runs them: submit, start, watch, stop, remove.
 
-use super::support::{Producer, Scene, eventually, literal, value};
+use gpss_testbed::{Producer, Scene, eventually, literal, value};
 
 #[test]
 fn a_submitted_job_waits_for_its_start() {

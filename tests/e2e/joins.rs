@@ -1,7 +1,7 @@
 //! Queries over a foreign table beside the same queries over an ordinary table of the same rows: every
 //! shape of join has to give the same.
 
-use super::support::{Producer, Record, Scene, eventually, literal, value};
+use gpss_testbed::{Producer, Record, Scene, eventually, literal, value};
 
 /// Makes the schemas `kafka` and `plain`, each with the tables `f` (JSON as a whole, and metadata), `m`
 /// (members of the documents) and `everything` (of which `f`'s first partition is one, besides one of its

@@ -1,7 +1,7 @@
 //! What others do to a job's surroundings while it runs: its table, its role, its processes, its
 //! server. Each is as quick as without the job, and afterwards every message is there once.
 
-use super::support::{Database, Scene, eventually, literal};
+use gpss_testbed::{Database, Scene, eventually, literal};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! What happens to jobs when the extension, the database or the server goes, moves or comes back.
 
-use super::support::{Scene, eventually, literal};
+use gpss_testbed::{Scene, eventually, literal};
 
 #[test]
 fn dropping_the_extension_stops_its_running_jobs_first() {

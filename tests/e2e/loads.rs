@@ -1,7 +1,7 @@
 //! `gpss.load`, and jobs over one configuration after each other: whose job a load is, where it begins,
 //! and what its result tells.
 
-use super::support::{Scene, literal};
+use gpss_testbed::{Scene, literal};
 
 /// `gpss.load` over the scene's configuration; its rows.
 fn load(scene: &Scene, arguments: &str) -> String {

@@ -1,6 +1,6 @@
 //! What a process that loads keeps of the errors that it has met.
 
-use super::support::{JOB, Scene, literal};
+use gpss_testbed::{JOB, Scene, literal};
 
 /// A row says how much memory the process that wrote it keeps for its life. From the third on it first meets
 /// 20,000 duplicates that the trigger catches itself.

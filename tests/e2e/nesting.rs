@@ -1,7 +1,7 @@
 //! Code of the user's that runs while a batch is loaded or a topic is read: functions, triggers, rules and
 //! domains, and what they see.
 
-use super::support::{Scene, eventually};
+use gpss_testbed::{Scene, eventually};
 
 #[test]
 fn a_function_of_a_mapping_may_look_at_its_own_source() {

@@ -1,7 +1,7 @@
 //! Where jobs read: nothing is skipped unseen, nothing is read at offsets of something else, and the
 //! lag is true.
 
-use super::support::{Producer, Record, Scene, eventually, literal, pause, resume, value};
+use gpss_testbed::{Producer, Record, Scene, eventually, literal, pause, resume, value};
 use std::thread::sleep;
 use std::time::Duration;
 

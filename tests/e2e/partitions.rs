@@ -1,6 +1,6 @@
 //! Partitions that cannot be read: the others are, and one is told which wait, since when and why.
 
-use super::support::{Broker, Scene, eventually};
+use gpss_testbed::{Broker, Scene, eventually};
 use std::time::{Duration, Instant};
 
 const JOB: &str = "numbers";

@@ -1,6 +1,6 @@
 //! How far a job is while it cannot go on, as the views and Kafka's own tools tell it.
 
-use super::support::{Scene, eventually, literal};
+use gpss_testbed::{Scene, eventually, literal};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
@@ -43,9 +43,7 @@ fn a_blocked_batch_shows_its_lag_and_what_it_waits_for() {
     scene.db.sql("SELECT gpss.remove_job('numbers')");
     let config =
         scene.config(25, 1000).replace("MINIMAL_INTERVAL: 200", "MINIMAL_INTERVAL: 600000");
-    scene
-        .db
-        .sql(&format!("SELECT gpss.submit_job('numbers', {})", super::support::literal(&config)));
+    scene.db.sql(&format!("SELECT gpss.submit_job('numbers', {})", gpss_testbed::literal(&config)));
     scene.start();
     eventually("it runs", 30, || progress("worker_pid IS NOT NULL, lag") == "t|0");
     scene.topic.send_numbers(110..120);

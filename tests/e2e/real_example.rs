@@ -1,6 +1,6 @@
 //! The example that a user starts with: the files of `demo/`, loaded as the README says.
 
-use super::support::{Scene, literal, root};
+use gpss_testbed::{Scene, literal, root};
 
 fn demo_file(name: &str) -> String {
     std::fs::read_to_string(root().join("demo").join(name)).expect("the demo's file")

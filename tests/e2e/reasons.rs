@@ -1,6 +1,6 @@
 //! What a user is told about messages that are not loaded: reasons, a wrong first load, and who may read it.
 
-use super::support::{Producer, Record, Scene, encode, eventually, literal, value};
+use gpss_testbed::{Producer, Record, Scene, encode, eventually, literal, value};
 
 /// An Avro container file with this schema and without any block.
 fn container(schema: &str) -> Vec<u8> {
@@ -113,7 +113,7 @@ fn a_first_bad_message_does_not_stop_a_job_that_goes_on_and_many_do() {
         "JOB_RUNNING|the only message that the job has read so far was rejected\nHINT: gpss.errors says why."
     );
     let bad: Vec<Record<'_>> = (0..9).map(|_| value(b"no JSON")).collect();
-    super::support::Producer::new(&scene.topic).send(bad);
+    gpss_testbed::Producer::new(&scene.topic).send(bad);
     let status = "SELECT status FROM gpss.jobs WHERE name = 'load'";
     eventually("the job ends", 30, || scene.db.sql(status) == "JOB_ERROR");
     assert!(scene.db.number(rejected) < 10);
@@ -160,7 +160,7 @@ fn bad_messages_before_good_ones_do_not_end_a_first_run_to_the_end() {
 fn gpss_load_warns_of_what_it_has_rejected() {
     let scene = Scene::new(1);
     scene.topic.send_lines(0, "{\"n\": 1}\nno JSON\n");
-    let config = super::support::literal(&scene.config(25, 100));
+    let config = gpss_testbed::literal(&scene.config(25, 100));
     let said = scene.db.notices(&format!("SELECT gpss.load({config})"));
     let warning = said.lines().find(|line| line.contains("WARNING")).unwrap_or_default();
     assert!(warning.ends_with("1 message was rejected and not loaded"), "{said}");

@@ -1,8 +1,8 @@
 //! Avro and Protobuf: with a schema registry that answers, refuses, hangs or is away, and with
 //! schemas of one's own.
 
-use super::support::encode::{array, bytes, field, long, number_field, registered};
-use super::support::{
+use gpss_testbed::encode::{array, bytes, field, long, number_field, registered};
+use gpss_testbed::{
     Producer, Record, Reference, Registry, Scene, USER_AND_PASSWORD, eventually, literal, root,
     value,
 };

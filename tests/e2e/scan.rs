@@ -1,6 +1,6 @@
 //! SELECT on a topic: which messages a scan returns, what its columns hold, and how it fails.
 
-use super::support::{Producer, Record, Scene, eventually, value};
+use gpss_testbed::{Producer, Record, Scene, eventually, value};
 use std::time::{Duration, Instant};
 
 /// Every kind of column.

@@ -1,6 +1,6 @@
 //! What a SELECT on a topic makes of JSON: the decoder's fields against PostgreSQL's own operators.
 
-use super::support::{Producer, Scene, root, value};
+use gpss_testbed::{Producer, Scene, root, value};
 use serde_json::Value;
 
 fn source(scene: &Scene, columns: &str) {

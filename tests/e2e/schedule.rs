@@ -1,7 +1,7 @@
 //! What a configuration says about a job besides its loading: SQL around the batches (TASK), when it
 //! runs and is tried again (SCHEDULE), and who is told (ALERT).
 
-use super::support::{Scene, eventually, literal};
+use gpss_testbed::{Scene, eventually, literal};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

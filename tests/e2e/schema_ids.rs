@@ -1,7 +1,7 @@
 //! How messages name their schemas: by a header instead of a prefix, by eight bytes, and before JSON.
 
-use super::support::encode::{field, long, number_field, registered};
-use super::support::{Producer, Record, Scene, eventually, value};
+use gpss_testbed::encode::{field, long, number_field, registered};
+use gpss_testbed::{Producer, Record, Scene, eventually, value};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};

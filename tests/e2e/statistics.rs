@@ -1,6 +1,6 @@
 //! What PostgreSQL's statistics tell of a loader's work, in time for autovacuum.
 
-use super::support::{Scene, eventually};
+use gpss_testbed::{Scene, eventually};
 
 #[test]
 fn statistics_of_a_loader_that_waits_are_there_for_autovacuum() {

@@ -2,7 +2,7 @@
 //! that it is retrying, why and when, says so once, and goes on by itself when it can. What only the
 //! user can mend ends it; mended and started again, it goes on where it stood.
 
-use super::support::{Scene, eventually, literal};
+use gpss_testbed::{Scene, eventually, literal};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};

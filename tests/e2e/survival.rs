@@ -1,6 +1,6 @@
 //! Exactly once, whatever dies: each test strikes while a job loads, and then counts.
 
-use super::support::{EmptyBroker, Scene, eventually, kill_hard};
+use gpss_testbed::{EmptyBroker, Scene, eventually, kill_hard};
 use std::time::Duration;
 
 const MESSAGES: u32 = 20_000;

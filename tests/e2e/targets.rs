@@ -1,7 +1,7 @@
 //! Targets that the server's write-ahead log does not keep as it keeps the offsets: foreign tables, and
 //! unlogged ones.
 
-use super::support::{Database, Scene, eventually, literal};
+use gpss_testbed::{Database, Scene, eventually, literal};
 
 /// Makes `numbers` a partitioned table whose numbers from 0 on may be in another database, behind
 /// postgres_fdw, with the `synchronous_commit` under which they were inserted.

@@ -1,8 +1,8 @@
 //! Sessions that are ended while they talk to Kafka, over TLS and with tokens too, and what is no end: interrupts that
 //! cancel nothing. No other session notices.
 
-use super::support::{Scene, TokenEndpoint, eventually};
 use super::tokens;
+use gpss_testbed::{Scene, TokenEndpoint, eventually};
 use std::thread;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Clients that log in with the tokens of an OIDC provider (`sasl.oauthbearer.method` = `oidc`).
 
-use super::support::{Broker, CLIENT_ID, CLIENT_SECRET, Scene, TokenEndpoint, eventually, literal};
+use gpss_testbed::{Broker, CLIENT_ID, CLIENT_SECRET, Scene, TokenEndpoint, eventually, literal};
 use std::net::TcpListener;
 use std::thread::sleep;
 use std::time::{Duration, Instant};

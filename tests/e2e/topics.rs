@@ -1,6 +1,6 @@
 //! Topics and partitions that are not there.
 
-use super::support::{Scene, eventually};
+use gpss_testbed::{Scene, eventually};
 
 #[test]
 fn a_job_waits_for_a_topic_that_does_not_exist_yet() {

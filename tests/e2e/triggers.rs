@@ -1,6 +1,6 @@
 //! Statement triggers fire for the statements that load messages, and for no others.
 
-use super::support::Scene;
+use gpss_testbed::Scene;
 
 /// Notes how many rows each statement has inserted into `numbers`.
 const AUDIT: &str = "CREATE TABLE audit (number_of_rows bigint);

@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 use crate::producer::Ledger;
 use crate::stage::Stage;
-use crate::support::{eventually, signal};
+use gpss_testbed::{eventually, signal};
 use std::fmt;
 use std::thread::sleep;
 use std::time::Duration;

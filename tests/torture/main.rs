@@ -8,11 +8,10 @@ mod faults;
 mod processes;
 mod producer;
 mod stage;
-#[path = "../e2e/support/mod.rs"]
-mod support;
 
 use dice::Dice;
 use faults::{OUTAGES, Plan, Stroke};
+use gpss_testbed::eventually;
 use processes::Watch;
 use producer::Producer;
 use stage::Stage;
@@ -21,7 +20,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
-use support::eventually;
 
 /// A run ends when it is so old and has had so many faults.
 struct Options {

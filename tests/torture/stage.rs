@@ -1,7 +1,7 @@
 //! The stage: server, broker, topic, table and the job between them.
 
 use crate::producer::{Ledger, PARTITIONS};
-use crate::support::{Broker, Cluster, Database, Topic, eventually};
+use gpss_testbed::{Broker, Cluster, Database, Topic, eventually};
 use std::time::{Duration, Instant};
 
 /// Within this, loading has to go on after a fault.

@@ -1,7 +1,7 @@
 //! How request and answer travel between caller and agent: lengths and bytes, same machine, same
 //! library.
 
-use crate::error::{Error, Result, SqlState};
+use gpss_model::error::{Error, Result, SqlState};
 
 /// Rows of columns, as text; `None` is NULL.
 pub type Rows = Vec<Vec<Option<String>>>;

@@ -3,9 +3,9 @@
 
 use super::scan::{Columns, RowWriter};
 use super::table::{Column, is_array};
-use crate::error::{Error, Result, SqlState};
 use crate::pg::call::Json;
 use crate::pg::{compat, mcx, slot};
+use gpss_model::error::{Error, Result, SqlState};
 use pgrx::pg_sys;
 
 /// What makes rows for the calls of such a function at one place of a query.

@@ -14,7 +14,7 @@ pub use plan::JsonCall;
 pub use scan::{Bound, Conversion, Output, RowWriter, ScanRequest};
 pub use table::{Column, Table, options_from_array, relation_columns, type_by_name, type_name};
 
-use crate::error::Error;
+use gpss_model::error::Error;
 use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
 

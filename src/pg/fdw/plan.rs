@@ -5,8 +5,8 @@
 //! in that list too, because a node above the scan may ask for the whole column.
 
 use super::{ForeignSource, RangeOp, Table};
-use crate::model::statement::quote_literal;
 use crate::pg::call::Text;
+use gpss_model::statement::quote_literal;
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 use serde::{Deserialize, Serialize};

@@ -4,8 +4,6 @@
 use super::plan::{JsonCall, Private, RangeClause, ScanColumn};
 use super::table::{Column, Table};
 use super::{ForeignSource, RangeOp};
-use crate::error::{Class, Error, Result};
-use crate::model::rows::{Rows, Span};
 use crate::pg::acl::OwnersCode;
 use crate::pg::call::Text;
 use crate::pg::datum::{ColumnType, Inputs};
@@ -13,6 +11,8 @@ use crate::pg::spi::StatementId;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
 use crate::pg::{caught, compat, datum, mcx, signals, slot};
+use gpss_model::error::{Class, Error, Result};
+use gpss_model::rows::{Rows, Span};
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 use std::ffi::CStr;

@@ -1,10 +1,10 @@
 //! What the catalogs say about a foreign table: its columns and the options at every level.
 
-use crate::error::{Error, SqlState};
-use crate::model::statement::TargetColumn;
 use crate::pg::call::Text;
 use crate::pg::caught::raise;
 use crate::pg::{compat, datum};
+use gpss_model::error::{Error, SqlState};
+use gpss_model::statement::TargetColumn;
 use pgrx::{PgList, PgRelation, pg_sys};
 use std::ffi::CStr;
 

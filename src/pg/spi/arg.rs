@@ -6,8 +6,8 @@ use pgrx::IntoDatum;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::{NULL_MARK, VALUE_MARK};
-use crate::error::{Error, Result, SqlState};
 use crate::pg::datum;
+use gpss_model::error::{Error, Result, SqlState};
 
 /// A point in time: microseconds since the Unix epoch; `timestamptz` in SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

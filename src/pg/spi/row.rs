@@ -7,8 +7,8 @@ use pgrx::FromDatum;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::UnixMicros;
-use crate::error::{Error, Result, SqlState};
 use crate::pg::datum;
+use gpss_model::error::{Error, Result, SqlState};
 
 /// One row of a result; lives only inside the closure it is given to.
 pub struct Row<'a> {

@@ -6,8 +6,8 @@ use std::ptr;
 use pgrx::{PgList, pg_sys};
 
 use super::planned::planned;
-use crate::error::Result;
 use crate::pg::tx::Tx;
+use gpss_model::error::Result;
 
 /// Tables that a statement writes into, or partitions of them, by their OIDs in ascending order: those
 /// that are not like others.

@@ -3,11 +3,11 @@
 use super::Loader;
 use crate::catalog::processes::{self, LoaderArgs};
 use crate::catalog::{batches, errors, jobs, locks, runs};
-use crate::error::{Error, Result};
-use crate::model::state::Status;
 use crate::pg::tx::{Tx, tx};
 use crate::pg::{acl, activity, caught, lock, signals};
 use crate::worker::{describe, describe_with, hints, task};
+use gpss_model::error::{Error, Result};
+use gpss_model::state::Status;
 
 /// What PostgreSQL says of a table, a column, a function or a privilege that is missing has seldom a
 /// hint.

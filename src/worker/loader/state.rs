@@ -4,12 +4,12 @@
 use super::Loader;
 use crate::catalog::processes::LoaderArgs;
 use crate::catalog::runs::{self, Trouble};
-use crate::error::{Error, Result, SqlState};
-use crate::model::printable::shortened;
-use crate::model::state::Status;
 use crate::pg::tx::{Tx, tx};
 use crate::pg::{activity, caught};
 use crate::worker::describe;
+use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::printable::shortened;
+use gpss_model::state::Status;
 use std::time::Duration;
 
 /// What was said last, by this process or, before it has said anything, by another one.

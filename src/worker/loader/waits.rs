@@ -4,8 +4,8 @@
 use super::Loader;
 use crate::catalog::processes::LoaderArgs;
 use crate::catalog::waiting::{self, Whose};
-use crate::error::{Error, Result};
 use crate::pg::tx::tx;
+use gpss_model::error::{Error, Result};
 use std::collections::BTreeMap;
 
 impl Loader {
@@ -47,7 +47,7 @@ fn summary(waits: &BTreeMap<i32, Error>) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::no_leader;
+    use gpss_kafka::no_leader;
 
     #[test]
     fn the_first_partition_is_named_and_the_others_are_counted() {

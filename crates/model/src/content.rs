@@ -1,0 +1,249 @@
+//! How a message's value or key is read: format and options, as a foreign table, a load
+//! configuration and the format functions name them alike.
+
+use crate::error::{Error, Result, SqlState};
+use crate::suggest;
+use std::collections::BTreeMap;
+
+/// The formats, by the names that users write (GPSS: FORMAT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON document per message.
+    Json,
+    /// JSON documents, one after the other, separated by `newline`.
+    Jsonl,
+    /// COPY's CSV.
+    Csv,
+    /// COPY's text format.
+    Text,
+    /// Fields between delimiters of several bytes (GPSS).
+    Delimited,
+    /// The bytes as they are.
+    Binary,
+    Avro,
+    Protobuf,
+    /// An SQL function `(bytea, jsonb)` that returns rows.
+    Custom,
+}
+
+impl Format {
+    pub const ALL: [(&str, Format); 9] = [
+        ("json", Format::Json),
+        ("jsonl", Format::Jsonl),
+        ("csv", Format::Csv),
+        ("text", Format::Text),
+        ("delimited", Format::Delimited),
+        ("binary", Format::Binary),
+        ("avro", Format::Avro),
+        ("protobuf", Format::Protobuf),
+        ("custom", Format::Custom),
+    ];
+
+    pub fn by_name(name: &str) -> Option<Format> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
+    }
+
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, format)| *format == self).map_or("", |(name, _)| name)
+    }
+
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|(name, _)| *name)
+    }
+
+    /// A record is fields one after the other, told apart by their position.
+    pub fn is_positional(self) -> bool {
+        matches!(self, Format::Csv | Format::Text | Format::Delimited)
+    }
+
+    /// A record is a JSON document, or is made into one.
+    pub fn is_document(self) -> bool {
+        matches!(self, Format::Json | Format::Jsonl | Format::Avro | Format::Protobuf)
+    }
+}
+
+/// What an option's value has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// One character of one byte.
+    Char,
+    /// `true`, `false`, `on`, `off`, `yes`, `no`, `1`, `0`
+    Bool,
+    /// Column names, separated by commas.
+    Names,
+    /// A path on the server: asks for pg_read_server_files.
+    ServerFile,
+}
+
+/// An option of a format. Its name on a foreign table; with `key_` in front it is the key's.
+#[derive(Debug)]
+pub struct FormatOption {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub formats: &'static [Format],
+}
+
+use Format::{Avro, Csv, Custom, Delimited, Json, Jsonl, Protobuf, Text};
+
+/// Every option of every format.
+pub const OPTIONS: &[FormatOption] = &[
+    FormatOption { name: "delimiter", kind: Kind::Text, formats: &[Csv, Text, Delimited] },
+    FormatOption { name: "quote", kind: Kind::Char, formats: &[Csv, Delimited] },
+    FormatOption { name: "escape", kind: Kind::Char, formats: &[Csv, Delimited] },
+    FormatOption { name: "null", kind: Kind::Text, formats: &[Csv, Text, Delimited] },
+    FormatOption { name: "force_not_null", kind: Kind::Names, formats: &[Csv] },
+    FormatOption { name: "force_null", kind: Kind::Names, formats: &[Csv] },
+    FormatOption {
+        name: "fill_missing_fields",
+        kind: Kind::Bool,
+        formats: &[Csv, Text, Delimited, Json, Jsonl, Avro, Protobuf],
+    },
+    FormatOption { name: "header", kind: Kind::Bool, formats: &[Csv, Text] },
+    FormatOption { name: "eol_prefix", kind: Kind::Text, formats: &[Delimited] },
+    FormatOption { name: "newline", kind: Kind::Text, formats: &[Jsonl] },
+    FormatOption {
+        name: "encoding",
+        kind: Kind::Text,
+        formats: &[Json, Jsonl, Csv, Text, Delimited],
+    },
+    FormatOption { name: "schema_registry", kind: Kind::Text, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema_ca", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema_cert", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema_key", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema_min_tls_version", kind: Kind::Text, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema_id_bytes", kind: Kind::Text, formats: &[Avro, Json, Jsonl] },
+    FormatOption { name: "schema_path", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema", kind: Kind::Text, formats: &[Avro, Protobuf] },
+    FormatOption { name: "message", kind: Kind::Text, formats: &[Protobuf] },
+    FormatOption { name: "bytes_to_base64", kind: Kind::Bool, formats: &[Avro] },
+    FormatOption { name: "formatter", kind: Kind::Text, formats: &[Custom] },
+    FormatOption { name: "params", kind: Kind::Text, formats: &[Custom] },
+];
+
+/// The option of that name, of whatever formats.
+pub fn option(name: &str) -> Option<&'static FormatOption> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+/// A format with its options, names and values checked one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub format: Format,
+    options: BTreeMap<String, String>,
+}
+
+impl Content {
+    pub fn new(format: Format) -> Content {
+        Content { format, options: BTreeMap::new() }
+    }
+
+    /// A format with these options.
+    ///
+    /// # Errors
+    /// As of `set`.
+    pub fn with_options<'a>(
+        format: Format,
+        options: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Content> {
+        let mut content = Content::new(format);
+        for (name, value) in options {
+            content.set(name, value)?;
+        }
+        Ok(content)
+    }
+
+    /// Sets one option.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMETER` for an option that the format does not have or a value that is none;
+    /// the message names the option.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let Some(option) = option(name).filter(|option| option.formats.contains(&self.format))
+        else {
+            let own = OPTIONS.iter().filter(|o| o.formats.contains(&self.format)).map(|o| o.name);
+            let error = Error::new(
+                SqlState::INVALID_PARAMETER,
+                format!("format {} has no option \"{name}\"", self.format.name()),
+            );
+            return Err(match suggest::hint(name, own.clone()) {
+                Some(hint) => error.hint(hint),
+                None => match own.collect::<Vec<_>>() {
+                    names if names.is_empty() => error.hint("The format takes no options."),
+                    names => error.hint(format!("Its options are: {}.", names.join(", "))),
+                },
+            });
+        };
+        check(option, value)?;
+        self.options.insert(name.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    /// Sets an option that the format has and that is not set.
+    pub fn set_default(&mut self, name: &str, value: &str) {
+        if self.get(name).is_none() {
+            // Another format's, or none of a format: not for us.
+            let _ = self.set(name, value);
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    /// Does it bring its schema, so that no registry is asked?
+    pub fn has_schema(&self) -> bool {
+        ["schema", "schema_path"].iter().any(|option| self.get(option).is_some())
+    }
+
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name).and_then(boolean).unwrap_or(false)
+    }
+
+    /// The byte of an option of kind `Char`.
+    pub fn byte(&self, name: &str) -> Option<u8> {
+        self.get(name).and_then(|value| value.bytes().next())
+    }
+
+    /// The names in an option of kind `Names`.
+    pub fn names(&self, name: &str) -> Vec<&str> {
+        let list = self.get(name).unwrap_or_default();
+        list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+    }
+
+    pub fn options(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.options.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// Is it a value that the option can have?
+///
+/// # Errors
+/// `INVALID_PARAMETER`.
+pub fn check(option: &FormatOption, value: &str) -> Result<()> {
+    let wrong = match option.kind {
+        Kind::Char if value.len() != 1 => "must be a single one-byte character",
+        Kind::Bool if boolean(value).is_none() => "must be true or false",
+        Kind::ServerFile if !value.starts_with('/') => {
+            "must be an absolute path on the database server"
+        }
+        _ if option.name == "schema_min_tls_version"
+            && !["1.0", "1.1", "1.2", "1.3"].contains(&value) =>
+        {
+            "must be 1.0, 1.1, 1.2 or 1.3"
+        }
+        _ if option.name == "schema_id_bytes" && !["4", "8"].contains(&value) => "must be 4 or 8",
+        _ => return Ok(()),
+    };
+    let message = format!("option \"{}\" {wrong}", option.name);
+    Err(Error::new(SqlState::INVALID_PARAMETER, message))
+}
+
+/// As PostgreSQL's `defGetBoolean` reads an option.
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Some(true),
+        "false" | "off" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,23 @@
+//! Ring 0: the pure rules. Imports std, serde and a YAML reader; knows neither PostgreSQL nor Kafka.
+
+#![forbid(unsafe_code)]
+
+pub mod assign;
+pub mod backoff;
+pub mod brokers;
+pub mod config;
+pub mod content;
+pub mod epoch;
+pub mod error;
+pub mod fragment;
+pub mod job;
+pub mod names;
+pub mod partitions;
+pub mod printable;
+pub mod reset;
+pub mod rows;
+pub mod schedule;
+pub mod state;
+pub mod statement;
+pub mod suggest;
+pub mod topic;
