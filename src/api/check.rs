@@ -2,13 +2,15 @@
 //! parts are in the README.
 
 use super::delivery::{self, Promise};
-use super::{Named, answer, dryrun, from_config, job_or_config, remarks, submit, trial_as_owner};
+use super::{
+    Named, answer, dryrun, from_config, job_or_config, remarks, schemas, submit, trial_as_owner,
+};
 use crate::catalog::jobs::Job;
 use crate::fdw::asking;
 use crate::fdw::columns::Layout;
 use crate::fdw::formats::Formats;
+use crate::fdw::needs::Needs;
 use crate::fdw::options::{Place, Privileges, validate};
-use crate::fdw::session::Needs;
 use crate::fdw::source::{self, KafkaSource};
 use crate::pg::call::{Json, Text};
 use crate::pg::caught::{Level, raise};
@@ -85,7 +87,7 @@ fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
             note_targets(&targets, findings);
             let tried = trial(tx, || {
                 let job = submit::from_config(tx, "gpss.check", config)?;
-                let table = Table::load(submit::oid(tx, &job.spec.source)?);
+                let table = Table::load(schemas::table_oid(tx, &job.spec.source)?);
                 let mut findings = vec![];
                 check_transformer(tx, &job, &mut findings);
                 add_remarks(tx, &job.spec, &mut findings);
@@ -110,7 +112,7 @@ fn formats_of(table: &Table, user: pg_sys::Oid) -> Result<Formats> {
 
 fn check_source(tx: &Tx, spec: &JobSpec, owner: pg_sys::Oid, findings: &mut Vec<Finding>) {
     let found = subtx(tx, || {
-        let table = Table::load(submit::oid(tx, &spec.source)?);
+        let table = Table::load(schemas::table_oid(tx, &spec.source)?);
         source::check_wrapper(&table)?;
         let kafka = KafkaSource::of(&table)?;
         Ok((kafka, source::properties(&table, owner)?, formats_of(&table, owner)))
@@ -145,8 +147,9 @@ fn check_registries(formats: Result<Formats>, findings: &mut Vec<Finding>) {
 
 fn check_target(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
     let targets: Vec<TableName> = job.spec.outputs.iter().map(|o| o.target.clone()).collect();
-    let exist =
-        subtx(tx, || targets.iter().try_for_each(|target| submit::oid(tx, target).map(drop)));
+    let exist = subtx(tx, || {
+        targets.iter().try_for_each(|target| schemas::table_oid(tx, target).map(drop))
+    });
     match exist {
         Ok(()) => note_targets(&targets, findings),
         Err(error) => return note(findings, "target", Err(error)),
@@ -169,7 +172,7 @@ const MAPPING: &str = "mapping and privileges";
 
 /// What there is to say of the job's statements when they can be planned.
 fn planned(tx: &Tx, job: &Job) -> Result<Vec<Finding>> {
-    let layout = Layout::of(&Table::load(submit::oid(tx, &job.spec.source)?))?;
+    let layout = Layout::of(&Table::load(schemas::table_oid(tx, &job.spec.source)?))?;
     let function = layout.calls_functions().then_some("a function makes them (format custom)");
     let statements = submit::check_statements(tx, &job.spec)?;
     let mut findings = vec![];

@@ -1,6 +1,6 @@
 //! The columns of a job by their names: which are meant, and which are left alone.
 
-use super::submit::oid;
+use super::schemas::table_oid;
 use crate::pg::caught::Level;
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::spi;
@@ -25,7 +25,7 @@ pub fn described(tx: &Tx, config: &LoadConfig, targets: &[TableName]) -> Result<
     if value.columns.is_empty() {
         let key = kafka.key.iter().flat_map(|side| &side.columns);
         let others: Vec<&Column> = key.chain(&kafka.meta).collect();
-        value.columns = relation_columns(oid(tx, target)?)
+        value.columns = relation_columns(table_oid(tx, target)?)
             .into_iter()
             .filter(|c| !c.generated && others.iter().all(|other| other.name != c.name))
             .map(|c| Column { name: c.name, type_name: c.type_name })
@@ -39,7 +39,7 @@ pub fn described(tx: &Tx, config: &LoadConfig, targets: &[TableName]) -> Result<
 pub fn settle(tx: &Tx, spec: &mut JobSpec) -> Result<()> {
     let source = source_columns(tx, spec)?;
     for output in &mut spec.outputs {
-        let target_oid = oid(tx, &output.target)?;
+        let target_oid = table_oid(tx, &output.target)?;
         let target = relation_columns(target_oid);
         let settle = |name: &mut String| {
             if let Some(meant) = names::meant(name, target.iter().map(|c| c.name.as_str())) {
@@ -66,7 +66,7 @@ pub fn settle(tx: &Tx, spec: &mut JobSpec) -> Result<()> {
 }
 
 fn source_columns(tx: &Tx, spec: &JobSpec) -> Result<Vec<String>> {
-    let columns = relation_columns(oid(tx, &spec.source)?);
+    let columns = relation_columns(table_oid(tx, &spec.source)?);
     Ok(columns.into_iter().map(|column| column.name).collect())
 }
 
@@ -175,7 +175,7 @@ pub fn left_alone(tx: &Tx, spec: &JobSpec) -> Result<Vec<(Level, Error)>> {
         remarks.extend(going_nowhere(tx, spec)?.map(|remark| (Level::Warning, remark)));
     }
     for output in spec.outputs.iter().filter(|output| goes_by_name(output, &source)) {
-        let target = relation_columns(oid(tx, &output.target)?);
+        let target = relation_columns(table_oid(tx, &output.target)?);
         let unfilled = target
             .iter()
             .filter(|c| !c.generated && !c.default && same_name(&source, c).is_none())
@@ -199,7 +199,7 @@ fn going_nowhere(tx: &Tx, spec: &JobSpec) -> Result<Option<Error>> {
                 .flatten()
                 .any(|filter| has_word(&filter.to_lowercase(), &name.to_lowercase(), |_| true))
     };
-    let table = Table::load(oid(tx, &spec.source)?);
+    let table = Table::load(table_oid(tx, &spec.source)?);
     let of_message = |source: Option<&str>| {
         matches!(source, None | Some("value" | "field" | "key" | "key_field"))
     };

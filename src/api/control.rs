@@ -1,7 +1,7 @@
 //! Jobs as processes: start, stop, wait.
 
 use super::continued::{self, Continued};
-use super::submit::oid;
+use super::schemas::table_oid;
 use super::{answer, check_owner, unknown_job};
 use crate::catalog::jobs::Job;
 use crate::catalog::{jobs, locks, processes, runs};
@@ -159,7 +159,7 @@ fn check_reset(tx: &Tx, job: &Job, reset: &Reset) -> Result<()> {
         return Ok(());
     }
     let found = subtx(tx, || {
-        let table = Table::load(oid(tx, &job.spec.source)?);
+        let table = Table::load(table_oid(tx, &job.spec.source)?);
         let topic = KafkaSource::of(&table)?.topic;
         Ok((topic, Consumer::open(&source::properties(&table, job.owner)?)?))
     });

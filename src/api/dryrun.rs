@@ -1,7 +1,7 @@
 //! `gpss.dryrun`: what a job would run, and the rows that the next messages would give. Nothing is
 //! written and no offset moves.
 
-use super::{Named, answer, continued, control, job_or_config, submit, trial_as_owner};
+use super::{Named, answer, continued, control, job_or_config, schemas, submit, trial_as_owner};
 use crate::catalog::errors::reason_text;
 use crate::catalog::jobs::Job;
 use crate::catalog::offsets;
@@ -173,7 +173,7 @@ fn rows(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<V
     if count == 0 {
         return Ok(outputs.iter().zip(statements).map(of_statement).collect());
     }
-    let table = Table::load(submit::oid(tx, &job.spec.source)?);
+    let table = Table::load(schemas::table_oid(tx, &job.spec.source)?);
     let trials = outputs.iter().map(|output| trial_of(tx, &job.spec, output, &table));
     let trials = trials.collect::<Result<Vec<_>>>()?;
     let (plans, decoding) = Decoding::prepare(tx, &table, job.owner, &trials)?;
@@ -194,7 +194,7 @@ fn rows(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<V
 /// How the target's column of a date or time is made, if it has one only: what a trial finds wrong with
 /// such a value is about that one.
 fn only_time(tx: &Tx, output: &Output) -> Result<Option<Mapping>> {
-    let columns = relation_columns(submit::oid(tx, &output.target)?);
+    let columns = relation_columns(schemas::table_oid(tx, &output.target)?);
     let is_time = |mapping: &&Mapping| {
         let column = columns.iter().find(|column| column.name == mapping.column);
         let of_time = ["timestamp", "date", "time "];
@@ -251,6 +251,6 @@ fn of_message(
 /// The rows of an output's statement as JSON, each value as its column's type.
 fn trial_of(tx: &Tx, spec: &JobSpec, output: &Output, table: &Table) -> Result<String> {
     let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-    let target = relation_columns(submit::oid(tx, &output.target)?);
+    let target = relation_columns(schemas::table_oid(tx, &output.target)?);
     statement::trial_statement(spec, output, &source, &target)
 }

@@ -2,9 +2,8 @@
 //! after the job's number and made as the calling user.
 
 use super::schemas;
-use super::submit::search_path;
 use crate::catalog::jobs::Job;
-use crate::fdw::options::{REGISTRY_PASSWORD, REGISTRY_USER};
+use crate::fdw::registry_options::{REGISTRY_PASSWORD, REGISTRY_USER};
 use crate::fdw::source::WRAPPER;
 use crate::pg::acl;
 use crate::pg::fdw::type_by_name;
@@ -83,7 +82,7 @@ pub fn make(tx: &Tx, id: i64, config: &LoadConfig, targets: Vec<TableName>) -> R
         filter: config.filter.clone(),
         error_limit: config.error_limit,
         commit: config.commit,
-        search_path: search_path(tx)?,
+        search_path: schemas::search_path(tx)?,
         workers: 1,
         task: config.task.clone(),
         schedule: config.schedule,

@@ -5,7 +5,7 @@
 
 use super::continued::{self, Continued};
 use super::jobs::template_values;
-use super::{answer, control, remarks, submit, unknown_job};
+use super::{answer, control, remarks, schemas, submit, unknown_job};
 use crate::catalog::errors;
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::offsets::{self, Loaded};
@@ -229,7 +229,7 @@ fn run(
         Some(config.to_owned()),
         Some(quit_at_eof.to_string()),
         Some(properties.0.to_string()),
-        Some(submit::search_path(&tx)?),
+        Some(schemas::search_path(&tx)?),
         reset.map(|reset| serde_json::Value::from(reset).to_string()),
         name.map(str::to_owned),
         partitions.map(str::to_owned),

@@ -1,7 +1,7 @@
 //! What a user should hear of a job that can be submitted and may yet not do what is wanted.
 
 use super::columns;
-use super::submit::oid;
+use super::schemas::table_oid;
 use crate::fdw::columns::Layout;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::Table;
@@ -21,7 +21,7 @@ pub fn tell(tx: &Tx, spec: &JobSpec) -> Result<()> {
 /// Remarks, each with its weight.
 pub fn all(tx: &Tx, spec: &JobSpec) -> Result<Vec<(Level, Error)>> {
     let mut remarks = columns::left_alone(tx, spec)?;
-    let layout = Layout::of(&Table::load(oid(tx, &spec.source)?))?;
+    let layout = Layout::of(&Table::load(table_oid(tx, &spec.source)?))?;
     if layout.contents.iter().flatten().any(lacks_schema) {
         let remark = Error::new(
             SqlState::WARNING,

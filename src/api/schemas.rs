@@ -1,15 +1,23 @@
-//! Privileges on schemas: PostgreSQL says which schema, and here also which privilege.
+//! Schemas: the search path of a job, and privileges, of which PostgreSQL only says for which schema they lack.
 
 use crate::pg::acl;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::statement::quote_ident;
+use gpss_model::job::TableName;
+use gpss_model::statement::{qualified, quote_ident};
+use pgrx::pg_sys::Oid;
 
 /// To name what is in the schema.
 pub const USAGE: &str = "USAGE";
 /// To make something in it.
 pub const CREATE: &str = "CREATE";
+
+/// The setting `search_path` as it is now, which a new job keeps.
+pub fn search_path(tx: &Tx) -> Result<String> {
+    let sql = "SELECT pg_catalog.current_setting('search_path')";
+    Ok(spi::select(tx, sql, &[], |row| row.get(1))?.pop().unwrap_or_default())
+}
 
 /// Fails when the current user lacks the privilege on a schema that there is.
 pub fn check_privilege(tx: &Tx, schema: &str, privilege: &str) -> Result<()> {
@@ -36,4 +44,15 @@ pub fn closed_with(tx: &Tx, table: &str) -> Result<Option<String>> {
           AND NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
         ORDER BY 1 LIMIT 1";
     Ok(spi::select(tx, sql, &[table.into()], |row| row.get(1))?.into_iter().next())
+}
+
+/// The OID of a table.
+///
+/// Errors: 42501 for want of USAGE on the schema. Raises: 42P01 when there is no such table.
+pub fn table_oid(tx: &Tx, name: &TableName) -> Result<Oid> {
+    check_privilege(tx, &name.schema, USAGE)?;
+    let text = qualified(name);
+    let sql = "SELECT $1::pg_catalog.regclass::oid";
+    let found = spi::select(tx, sql, &[text.as_str().into()], |row| row.get::<Oid>(1))?;
+    Ok(found.into_iter().next().unwrap_or(Oid::INVALID))
 }

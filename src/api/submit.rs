@@ -149,11 +149,6 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-pub fn search_path(tx: &Tx) -> Result<String> {
-    let sql = "SELECT pg_catalog.current_setting('search_path')";
-    Ok(spi::select(tx, sql, &[], |row| row.get(1))?.pop().unwrap_or_default())
-}
-
 /// What `submit_job` over a foreign table was given.
 pub struct PlainJob<'a> {
     pub source: Oid,
@@ -227,7 +222,7 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<Job> {
         filter: plain.filter.map(|filter| without_semicolons(filter).to_owned()),
         error_limit: plain.error_limit.map(error_limit).transpose()?,
         commit,
-        search_path: search_path(tx)?,
+        search_path: schemas::search_path(tx)?,
         workers: plain.workers.unsigned_abs(),
         task: Default::default(),
         schedule: Default::default(),
@@ -295,21 +290,12 @@ fn takes_several(mapping: &Mapping, sqlstate: SqlState) -> Error {
     )
 }
 
-/// Errors: 42501 for want of USAGE on the schema. Raises: 42P01 when there is no such table.
-pub fn oid(tx: &Tx, name: &TableName) -> Result<Oid> {
-    schemas::check_privilege(tx, &name.schema, schemas::USAGE)?;
-    let text = qualified(name);
-    let sql = "SELECT $1::pg_catalog.regclass::oid";
-    let found = spi::select(tx, sql, &[text.as_str().into()], |row| row.get::<Oid>(1))?;
-    Ok(found.into_iter().next().unwrap_or(Oid::INVALID))
-}
-
 /// A missing privilege with the GRANT for it, where it is the one on the target or the source.
 fn with_grant(tx: &Tx, spec: &JobSpec, output: &Output, error: Error) -> Result<Error> {
     for (table, privilege) in [(&output.target, "INSERT"), (&spec.source, "SELECT")] {
         let sql = "SELECT pg_catalog.has_table_privilege($1, $2)
             OR pg_catalog.has_any_column_privilege($1, $2)";
-        let args = [oid(tx, table)?.into(), privilege.into()];
+        let args = [schemas::table_oid(tx, table)?.into(), privilege.into()];
         if spi::select(tx, sql, &args, |row| row.get::<bool>(1))? == [false] {
             let role = quote_ident(&acl::role_name(acl::current_user()));
             let table = qualified(table);
@@ -396,9 +382,9 @@ fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
         )
         .detail("Workers are other sessions, which cannot write into it."));
     }
-    let source = relation_columns(oid(tx, &spec.source)?);
+    let source = relation_columns(schemas::table_oid(tx, &spec.source)?);
     let source: Vec<String> = source.into_iter().map(|column| column.name).collect();
-    let target = relation_columns(oid(tx, &output.target)?);
+    let target = relation_columns(schemas::table_oid(tx, &output.target)?);
     let sql = insert_statement(spec, output, &source, &target)?;
     let plan = |sql: &str| subtx(tx, || spi::exec(tx, &format!("EXPLAIN {sql}"), &[]));
     let from = statement::source(spec, &source);

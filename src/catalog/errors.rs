@@ -2,7 +2,7 @@
 
 use super::{exec, one, run, select, select_latest};
 use crate::pg::acl::AsUser;
-use crate::pg::datum;
+use crate::pg::encoding;
 use crate::pg::spi::{Arg, Plan, Row, Type};
 use crate::pg::tx::Tx;
 use gpss_model::error::{Error, Result, SqlState};
@@ -46,8 +46,8 @@ pub struct Reason<'a> {
 /// from being recorded.
 pub fn reason_text(text: &str) -> Cow<'_, str> {
     match shortened(text) {
-        Cow::Borrowed(text) => datum::storable(text),
-        Cow::Owned(text) => Cow::Owned(datum::storable(&text).into_owned()),
+        Cow::Borrowed(text) => encoding::storable(text),
+        Cow::Owned(text) => Cow::Owned(encoding::storable(&text).into_owned()),
     }
 }
 
@@ -122,7 +122,7 @@ impl Recorder {
         let _owner = AsUser::extension_owner();
         for reject in rejects {
             // A header must not keep its message from being recorded.
-            let headers = reject.headers.map(datum::storable);
+            let headers = reject.headers.map(encoding::storable);
             let args = [
                 Arg::from(job_id),
                 Arg::from(batch_id),

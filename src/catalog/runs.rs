@@ -1,7 +1,7 @@
 //! `gpss.run`, `gpss.status`, `gpss.worker`: which jobs shall run, how they are, who runs them.
 
 use super::{exec, one, run, select, select_latest};
-use crate::pg::datum;
+use crate::pg::encoding;
 use crate::pg::spi::{Arg, Row, UnixMicros};
 use crate::pg::tx::Tx;
 use gpss_model::error::{Error, Result, SqlState};
@@ -139,7 +139,7 @@ pub fn set_status(
             next_retry_at = excluded.next_retry_at,
             since = CASE WHEN s.status = excluded.status THEN s.since
                          ELSE pg_catalog.clock_timestamp() END";
-    let errmsg = errmsg.map(datum::storable);
+    let errmsg = errmsg.map(encoding::storable);
     let args = [
         Arg::from(job_id),
         Arg::from(status.as_str()),
@@ -170,7 +170,7 @@ pub fn retrying(tx: &Tx, job_id: i64, slot: i32, trouble: &Trouble<'_>) -> Resul
             waiting_since = CASE WHEN $5 IS NOT NULL
                                  THEN coalesce(waiting_since, pg_catalog.clock_timestamp()) END
         WHERE job_id = $1 AND slot = $2";
-    let (errmsg, waiting_for) = (datum::storable(errmsg), waiting_for.map(datum::storable));
+    let (errmsg, waiting_for) = (encoding::storable(errmsg), waiting_for.map(encoding::storable));
     let args = [
         Arg::from(job_id),
         Arg::from(slot),

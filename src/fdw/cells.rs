@@ -2,8 +2,8 @@
 
 use super::columns::{self, ColumnSource, Layout};
 use super::custom::Place;
-use super::session::Needs;
-use crate::pg::datum::storable;
+use super::needs::Needs;
+use crate::pg::encoding::storable;
 use crate::pg::fdw::{Column, JsonCall, Output, RowWriter};
 use crate::pg::spi::UnixMicros;
 use gpss_format::{Cast, TextField, Wanted, array_literal, width};

@@ -3,8 +3,8 @@
 use super::asking::Cancellable;
 use super::columns::{self, Layout};
 use super::custom;
-use super::options::{OF_SERVERS, REGISTRY_PASSWORD, REGISTRY_USER};
-use super::session::Needs;
+use super::needs::Needs;
+use super::registry_options::{OF_SERVERS, REGISTRY_PASSWORD, REGISTRY_USER};
 use crate::pg::fdw::{Column, Table};
 use gpss_format::avro::AvroDecoder;
 use gpss_format::jsonl::JsonlDecoder;

@@ -4,8 +4,8 @@
 use super::cells::Shape;
 use super::columns::Layout;
 use super::formats::Formats;
+use super::needs::Needs;
 use super::options::{Place, Privileges, validate};
-use super::session::Needs;
 use crate::pg::fdw::function::RecordFunction;
 use crate::pg::fdw::{Column, Output, RowWriter};
 use gpss_format::{MessageDecoder, width};

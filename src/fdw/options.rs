@@ -9,6 +9,7 @@ use gpss_model::job::MissingTopic;
 use gpss_model::partitions::Partitions;
 use gpss_model::{brokers, suggest, topic};
 
+use super::registry_options::{OF_SERVERS, REGISTRY_PASSWORD, REGISTRY_USER};
 use super::{formats, source};
 
 /// Which object an option belongs to (the catalog that the validator is called with).
@@ -48,19 +49,6 @@ const FORMATS: [&str; Format::ALL.len()] = {
     }
     names
 };
-
-/// Who asks a schema registry that wants to know (HTTP basic authentication).
-pub const REGISTRY_USER: &str = "schema_registry_user";
-pub const REGISTRY_PASSWORD: &str = "schema_registry_password";
-
-/// Options of formats that a server may have too, for all its tables.
-pub const OF_SERVERS: [&str; 5] =
-    ["schema_registry", "schema_ca", "schema_cert", "schema_key", "schema_min_tls_version"];
-
-/// Options of servers and user mappings that are not for librdkafka.
-pub fn is_own(name: &str) -> bool {
-    OF_SERVERS.contains(&name) || [REGISTRY_USER, REGISTRY_PASSWORD].contains(&name)
-}
 
 struct OptionRule {
     name: &'static str,

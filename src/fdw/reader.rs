@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::formats::Formats;
-use super::session::{Needs, Position};
+use super::needs::Needs;
+use super::session::Position;
 use super::watch::Watch;
 
 /// A block is handed over when it has this many messages …

@@ -1,7 +1,7 @@
 //! The next messages of a topic, read in a user's session: to be looked at, not loaded.
 
 use super::batch::{Batch, Part};
-use super::session::Needs;
+use super::needs::Needs;
 use super::source::KafkaSource;
 use super::topic::TopicScan;
 use crate::pg::fdw::Table;

@@ -7,10 +7,11 @@
 use super::batch::Batch;
 use super::columns::Layout;
 use super::formats::Formats;
+use super::needs::Needs;
 use crate::pg::fdw::{Conversion, Table};
 use crate::pg::spi::{self, Plan, StatementId};
 use crate::pg::tx::Tx;
-use gpss_format::{MessageDecoder, Wanted};
+use gpss_format::MessageDecoder;
 use gpss_model::error::{Error, Result, SqlState};
 use gpss_model::job::TableName;
 use pgrx::pg_sys::Oid;
@@ -192,24 +193,6 @@ impl Progress {
         self.asked.set(false);
         self.scans.set(0);
         self.conversion.take();
-    }
-}
-
-/// What a statement needs of a message.
-#[derive(Clone, Debug, Default)]
-pub struct Needs {
-    /// Of value and key.
-    pub sides: [Wanted; 2],
-    pub headers: bool,
-}
-
-impl Needs {
-    /// Adds what another scan needs.
-    pub fn add(&mut self, other: &Needs) {
-        for (own, new) in self.sides.iter_mut().zip(&other.sides) {
-            own.add(new);
-        }
-        self.headers |= other.headers;
     }
 }
 

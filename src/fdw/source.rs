@@ -1,6 +1,6 @@
 //! A foreign table as a place in Kafka: topic, brokers, client properties.
 
-use super::options;
+use super::registry_options;
 use crate::gucs;
 use crate::pg::fdw::Table;
 use gpss_kafka::Properties;
@@ -63,12 +63,12 @@ pub fn properties(table: &Table, user: Oid) -> Result<Properties> {
     for (name, value) in &table.server_options {
         if name == "brokers" {
             brokers = value;
-        } else if !options::is_own(name) {
+        } else if !registry_options::is_own(name) {
             pairs.push((name.clone(), value.clone()));
         }
     }
     let mapping = Table::user_mapping(table.server, user);
-    pairs.extend(mapping.into_iter().filter(|(name, _)| !options::is_own(name)));
+    pairs.extend(mapping.into_iter().filter(|(name, _)| !registry_options::is_own(name)));
     let queue = u32::try_from(gucs::buffer_bytes() / 1024).unwrap_or(u32::MAX);
     Ok(Properties::new(brokers, &pairs)?.queue_kbytes(queue))
 }

@@ -3,8 +3,9 @@
 
 use super::columns::Layout;
 use super::formats::Formats;
+use super::needs::Needs;
 use super::reader::{Failure, Input, Reader};
-use super::session::{Needs, Position};
+use super::session::Position;
 use super::source::{self, KafkaSource};
 use crate::gucs;
 use crate::pg::fdw::{Bound, RangeOp, Table};

@@ -6,7 +6,7 @@ use std::ptr;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::pg::caught::raise;
-use crate::pg::{compat, datum};
+use crate::pg::{compat, encoding};
 use gpss_model::error::{Error, SqlState};
 use gpss_model::statement::quote_ident;
 
@@ -60,7 +60,7 @@ pub fn role_exists(role: Oid) -> bool {
 /// The role's name, for messages; its number when there is none.
 pub fn role_name(role: Oid) -> String {
     role_name_bytes(role)
-        .map_or_else(|| role.to_u32().to_string(), |name| datum::from_server(&name))
+        .map_or_else(|| role.to_u32().to_string(), |name| encoding::from_server(&name))
 }
 
 /// The role's name in the database's encoding.
@@ -182,7 +182,7 @@ impl OwnersCode {
     /// That of a table's owner, with the table's schema.
     pub fn of(owner: Oid, schema: &str) -> OwnersCode {
         let path = format!("pg_catalog, {}, pg_temp", quote_ident(schema));
-        OwnersCode { owner, path: datum::c_string(&path).unwrap_or_default() }
+        OwnersCode { owner, path: encoding::c_string(&path).unwrap_or_default() }
     }
 
     /// Is the owner acting?

@@ -2,9 +2,9 @@
 //! and each JSON number for one that Rust has.
 
 use super::caught::raise;
-use super::datum;
 use super::spi;
 use super::tx::Tx;
+use super::{datum, encoding};
 use gpss_model::error::{Error, Result, SqlState};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum as Lent, UnboxDatum};
@@ -81,7 +81,7 @@ impl FromDatum for Text {
     unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, oid: Oid) -> Option<Text> {
         // SAFETY: by contract a text, which is laid out as a bytea is.
         let bytes = unsafe { <&[u8]>::from_polymorphic_datum(datum, is_null, oid) }?;
-        Some(Text(or_raise(datum::utf8(bytes))))
+        Some(Text(or_raise(encoding::utf8(bytes))))
     }
 }
 
@@ -93,7 +93,7 @@ impl FromDatum for Json {
         // SAFETY: by contract a jsonb; jsonb_out returns a NUL-terminated string.
         let text =
             unsafe { pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
-        Some(Json(or_raise(datum::utf8(text.to_bytes()).and_then(|text| parsed(&text)))))
+        Some(Json(or_raise(encoding::utf8(text.to_bytes()).and_then(|text| parsed(&text)))))
     }
 }
 
@@ -117,7 +117,7 @@ impl IntoDatum for Text {
 impl IntoDatum for Json {
     fn into_datum(self) -> Option<Datum> {
         let text = self.0.to_string();
-        let text = or_raise(datum::c_string(&text));
+        let text = or_raise(encoding::c_string(&text));
         // SAFETY: jsonb_in takes a NUL-terminated string of the database's encoding.
         unsafe {
             pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text.as_ptr().into())])

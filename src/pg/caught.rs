@@ -13,7 +13,7 @@ use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::pg_sys::{self, PgTryBuilder};
 
 use crate::pg::activity::c_string;
-use crate::pg::datum::storable;
+use crate::pg::encoding::storable;
 use crate::pg::mcx::Lasting;
 use gpss_model::error::{Error, Result, SqlState, Subject};
 

@@ -4,7 +4,8 @@ use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
-use crate::pg::datum::{self, ColumnType};
+use crate::pg::column_type::ColumnType;
+use crate::pg::encoding;
 
 /// Installs a signal handler (`pqsignal`; 18 renamed the backend's to `pqsignal_be`).
 pub(super) fn set_handler(signal: c_int, handler: unsafe extern "C-unwind" fn(c_int)) {
@@ -92,7 +93,7 @@ pub(super) unsafe fn attribute_name(descriptor: pg_sys::TupleDesc, index: usize)
     // SAFETY: name.h: a NameData is NUL-terminated.
     unsafe {
         let name = (*attribute(descriptor, index)).attname.data.as_ptr();
-        datum::from_server(std::ffi::CStr::from_ptr(name))
+        encoding::from_server(std::ffi::CStr::from_ptr(name))
     }
 }
 

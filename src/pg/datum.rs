@@ -3,40 +3,22 @@
 //! The input of a type of the user's runs code: a domain's CHECK, also that of a composite type's column or
 //! an array's element, calls any function. In the columns of a foreign table it is the owner's.
 
-use std::borrow::Cow;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use pgrx::pg_sys::{self, Datum};
 use pgrx::varlena::set_varsize_4b;
 
 use crate::pg::acl::OwnersCode;
 use crate::pg::caught::caught;
+use crate::pg::column_type::ColumnType;
+use crate::pg::encoding::{PROGRAM_LIMIT_EXCEEDED, to_server, valid_utf8};
 use crate::pg::mcx::Mcx;
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::printable::printable;
 
 /// MaxAllocSize of memutils.h: the largest varlena.
 const MAX_VARLENA: usize = 0x3fff_ffff;
 
 const OUT_OF_MEMORY: SqlState = SqlState::new("53200");
-const PROGRAM_LIMIT_EXCEEDED: SqlState = SqlState::new("54000");
-
-/// Is the database's encoding UTF-8, or none (SQL_ASCII), so that UTF-8 text goes in as it is?
-pub fn server_is_utf8() -> bool {
-    // SAFETY: mbutils.c: reads this process's setting.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() } as u32;
-    matches!(encoding, pg_sys::pg_enc::PG_UTF8 | pg_sys::pg_enc::PG_SQL_ASCII)
-}
-
-/// The text as any database can hold it: without control characters, and with `?` for what is not ASCII
-/// unless the database holds UTF-8.
-pub fn storable(text: &str) -> Cow<'_, str> {
-    let text = printable(text);
-    if text.is_ascii() || server_is_utf8() {
-        return text;
-    }
-    Cow::Owned(text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect())
-}
 
 /// Does `Z` at the end of a timestamp mean UTC in this session? It is an abbreviation, which a file of
 /// the user's (`timezone_abbreviations`) or a zone of POSIX form (`'<Z>+3'`) may define otherwise.
@@ -64,26 +46,6 @@ pub fn text_from_bytes(bytes: &[u8]) -> Result<Datum> {
 /// A `bytea` datum in the current memory context. Errors: 54000 above 1 GB; 53200.
 pub fn bytea(bytes: &[u8]) -> Result<Datum> {
     varlena(bytes)
-}
-
-fn valid_utf8(bytes: &[u8]) -> Result<&str> {
-    str::from_utf8(bytes)
-        .map_err(|error| invalid_utf8(bytes.get(error.valid_up_to()..).unwrap_or_default()))
-}
-
-/// What PostgreSQL's own check says (`report_invalid_encoding`): the bytes of one character.
-fn invalid_utf8(rest: &[u8]) -> Error {
-    let length = match rest.first() {
-        Some(0xc0..=0xdf) => 2,
-        Some(0xe0..=0xef) => 3,
-        Some(0xf0..=0xf7) => 4,
-        _ => 1,
-    };
-    let bytes: Vec<String> = rest.iter().take(length).map(|byte| format!("0x{byte:02x}")).collect();
-    Error::new(
-        SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-        format!("invalid byte sequence for encoding \"UTF8\": {}", bytes.join(" ")),
-    )
 }
 
 unsafe extern "C-unwind" {
@@ -116,80 +78,6 @@ fn varlena(bytes: &[u8]) -> Result<Datum> {
         data.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
     }
     Ok(Datum::from(start))
-}
-
-/// Text in the database's encoding, refused when it holds a NUL.
-///
-/// Errors: 22021, 22P05. Raises: what a conversion function may raise.
-pub(super) fn to_server(text: &str) -> Result<Cow<'_, [u8]>> {
-    if text.as_bytes().contains(&0) {
-        return Err(invalid_utf8(&[0]));
-    }
-    if server_is_utf8() || text.is_ascii() {
-        return Ok(Cow::Borrowed(text.as_bytes()));
-    }
-    let length = c_int::try_from(text.len())
-        .map_err(|_| Error::new(PROGRAM_LIMIT_EXCEEDED, "a value is too long for a column"))?;
-    // SAFETY: mbutils.c: returns its argument when it converted nothing, else a NUL-terminated
-    // palloc'd string, which is copied here and goes with its context.
-    let converted = unsafe {
-        let source = text.as_ptr().cast::<c_char>();
-        let target = pg_sys::pg_any_to_server(source, length, pg_sys::pg_enc::PG_UTF8 as c_int);
-        if target.cast_const() == source {
-            return Ok(Cow::Borrowed(text.as_bytes()));
-        }
-        CStr::from_ptr(target).to_bytes().to_vec()
-    };
-    Ok(Cow::Owned(converted))
-}
-
-/// As `to_server`, for C.
-pub fn c_string(text: &str) -> Result<CString> {
-    // It holds no NUL.
-    Ok(CString::new(to_server(text)?).unwrap_or_default())
-}
-
-/// Text of the database's encoding as Rust's.
-///
-/// Errors: 22021 for bytes that are no text (SQL_ASCII). Raises: as `to_server`.
-pub(super) fn utf8(bytes: &[u8]) -> Result<String> {
-    if server_is_utf8() || bytes.is_ascii() {
-        return valid_utf8(bytes).map(str::to_owned);
-    }
-    let text = CString::new(bytes).map_err(|_| invalid_utf8(&[0]))?;
-    Ok(from_server(&text))
-}
-
-/// Text of the database's encoding as Rust's; bytes that are no text (SQL_ASCII) are replaced.
-pub(super) fn from_server(text: &CStr) -> String {
-    let bytes = text.to_bytes();
-    if server_is_utf8() || bytes.is_ascii() {
-        return String::from_utf8_lossy(bytes).into_owned();
-    }
-    let Ok(length) = c_int::try_from(bytes.len()) else {
-        return String::from_utf8_lossy(bytes).into_owned();
-    };
-    // SAFETY: mbutils.c: as pg_any_to_server, the other way.
-    let converted = unsafe {
-        let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
-        CStr::from_ptr(pg_sys::pg_server_to_any(text.as_ptr(), length, utf8))
-    };
-    String::from_utf8_lossy(converted.to_bytes()).into_owned()
-}
-
-/// A column's type, as far as its input function needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ColumnType {
-    pub oid: pg_sys::Oid,
-    /// `atttypmod`: -1 for none.
-    pub typmod: i32,
-}
-
-impl ColumnType {
-    /// Did CREATE TYPE, CREATE DOMAIN or CREATE EXTENSION make it? (The array of a type is one too.)
-    fn is_users(&self) -> bool {
-        self.oid.to_u32() >= pg_sys::FirstNormalObjectId
-    }
 }
 
 /// The input functions of a row's columns, each looked up at its first use.

@@ -1,6 +1,5 @@
 //! The server behind safe functions: the only folder that may say `unsafe`, each time with the rule
-//! of PostgreSQL that makes it sound. Of the crate it imports
-//! `error` and `model`; it knows nothing of Kafka or jobs.
+//! of PostgreSQL that makes it sound. It knows nothing of Kafka or jobs.
 //!
 //! "Raises" in a doc line means: leaves by a PostgreSQL ERROR (as a Rust panic), not by `Err`.
 //! `tx` and `subtx` turn it into `Err`.
@@ -13,10 +12,12 @@ pub mod bgworker;
 pub mod board;
 pub mod call;
 pub mod caught;
+pub mod column_type;
 mod compat;
 pub mod databases;
 pub mod datum;
 mod dsm;
+pub mod encoding;
 pub mod event_trigger;
 pub mod eventfd;
 pub mod exit;

@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
-use crate::pg::datum;
+use crate::pg::encoding;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
 use gpss_model::error::{Error, Result, SqlState};
@@ -15,7 +15,7 @@ use gpss_model::error::{Error, Result, SqlState};
 /// # Errors
 /// `SYNTAX_ERROR` and whatever else the grammar says.
 pub fn check_syntax(tx: &Tx, sql: &str) -> Result<()> {
-    let text = CString::new(datum::to_server(sql)?)
+    let text = CString::new(encoding::to_server(sql)?)
         .map_err(|_| Error::new(SqlState::SYNTAX_ERROR, "the SQL holds a zero byte"))?;
     subtx(tx, || {
         // SAFETY: parser.c: reads a NUL-terminated text in the server's encoding; the tree it makes

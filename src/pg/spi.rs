@@ -14,7 +14,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 
 use pgrx::pg_sys;
 
-use crate::pg::datum;
+use crate::pg::encoding;
 use crate::pg::tx::Tx;
 use gpss_model::error::{Error, Result, SqlState};
 
@@ -280,7 +280,7 @@ fn prepare(sql: &str, types: &[Type]) -> Result<pg_sys::SPIPlanPtr> {
 }
 
 fn statement(sql: &str) -> Result<CString> {
-    CString::new(datum::to_server(sql)?)
+    CString::new(encoding::to_server(sql)?)
         .map_err(|_| misuse("a statement contains a NUL character", sql))
 }
 

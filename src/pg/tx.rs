@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use pgrx::pg_sys;
 
 use crate::pg::caught::{caught, raise};
-use crate::pg::{datum, mcx, signals, statistics};
+use crate::pg::{encoding, mcx, signals, statistics};
 use gpss_model::error::{Error, Result, SqlState};
 
 /// Proof that a transaction is open. Only this module makes one.
@@ -52,7 +52,7 @@ impl Tx {
     ///
     /// Errors: 22021 for a NUL, 22P05 for a character that the database lacks. Raises: as `set_local`.
     pub fn set_local_text(&self, name: &CStr, value: &str) -> Result<()> {
-        self.set_local(name, &datum::c_string(value)?);
+        self.set_local(name, &encoding::c_string(value)?);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::pg::caught::caught;
 use crate::pg::lock::{self, Mode};
 use crate::pg::spi;
 use crate::pg::tx::{Tx, tx};
-use crate::pg::{bgworker, datum, signals};
+use crate::pg::{bgworker, encoding, signals};
 use gpss_model::error::{Class, Error, Result, SqlState};
 use gpss_model::job::Task;
 use std::ffi::CStr;
@@ -23,7 +23,7 @@ const LOCK_TIMEOUT: &CStr = c"10s";
 /// The statement's, of class Config unless the surroundings are at fault.
 pub fn prepare(job: &mut Job) -> Result<()> {
     let Some(sql) = &job.spec.task.prepare else { return Ok(()) };
-    let path = datum::c_string(&job.spec.search_path)?;
+    let path = encoding::c_string(&job.spec.search_path)?;
     tx(|tx| {
         lock::lock(tx, locks::job(job.id), Mode::Share);
         // For the session, as SET does it; undone when the transaction fails.

@@ -1,5 +1,4 @@
-//! Ring 1: bytes to fields. Of the crate it imports `error` and `model`; it knows neither PostgreSQL nor
-//! Kafka, but gives byte for byte what PostgreSQL's own functions would give.
+//! Ring 1: bytes to fields. Knows neither PostgreSQL nor Kafka, but gives byte for byte what PostgreSQL's own functions would give.
 
 #![forbid(unsafe_code)]
 

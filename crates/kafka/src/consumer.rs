@@ -245,8 +245,7 @@ impl Consumer {
     /// The offsets are the next ones to read.
     pub fn commit_group_offsets(&self, topic: &str, offsets: &[(i32, i64)]) -> Result<()> {
         if let Some(group) = self.group.as_ref().filter(|_| !offsets.is_empty()) {
-            let Session { client, main, .. } = &*self.session;
-            client.commit(group, &topic_name(topic)?, offsets, COMMIT_TIMEOUT, main);
+            self.session.main.commit(group, &topic_name(topic)?, offsets, COMMIT_TIMEOUT);
             *self.commits.borrow_mut() += 1;
         }
         Ok(())
@@ -264,8 +263,7 @@ impl Consumer {
         let committed = self.reads_committed;
         let session = &mut *self.session;
         let queue = session.ends.insert(Queue::new(&session.client));
-        let client = &session.client;
-        client.list_offsets(&name, partitions, LATEST, committed, ENDS_TIMEOUT, queue);
+        queue.list_offsets(&name, partitions, LATEST, committed, ENDS_TIMEOUT);
         Ok(())
     }
 
@@ -342,7 +340,7 @@ impl Consumer {
         match &session.probe {
             None => {
                 let queue = Queue::new(&session.client);
-                session.client.describe_cluster(PROBE_TIMEOUT, &queue);
+                queue.describe_cluster(PROBE_TIMEOUT);
                 session.probe = Some(queue);
             }
             Some(queue) => {

@@ -1,4 +1,4 @@
-//! Ring 1: Kafka through librdkafka. Imports rdkafka, libc, `error` and `model`; knows nothing of PostgreSQL.
+//! Ring 1: Kafka through librdkafka. Knows nothing of PostgreSQL.
 //!
 //! | file | owns |
 //! | --- | --- |

@@ -91,7 +91,7 @@ impl Consumer {
         let answer = self.ask(
             timeout,
             cancelled,
-            |queue| self.session.client.describe_topic(&name, timeout, queue),
+            |queue| queue.describe_topic(&name, timeout),
             |answer| match answer {
                 Answer::Topic(found) => Some(found),
                 _ => None,
@@ -166,7 +166,7 @@ impl Consumer {
         self.ask(
             timeout,
             cancelled,
-            |queue| self.session.client.describe_cluster(timeout, queue),
+            |queue| queue.describe_cluster(timeout),
             |answer| match answer {
                 Answer::ClusterId(id) => Some(id),
                 _ => None,
@@ -198,12 +198,11 @@ impl Consumer {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Result<PartitionOffsets, Fault>> {
         let name = topic_name(topic)?;
-        let client = &self.session.client;
         let committed = self.reads_committed;
         self.ask(
             timeout,
             cancelled,
-            |queue| client.list_offsets(&name, partitions, what, committed, timeout, queue),
+            |queue| queue.list_offsets(&name, partitions, what, committed, timeout),
             |answer| match answer {
                 Answer::Offsets(offsets) => Some(offsets),
                 _ => None,

@@ -1,4 +1,4 @@
-//! Ring 0: the pure rules. Imports std, serde and a YAML reader; knows neither PostgreSQL nor Kafka.
+//! Ring 0: the pure rules. Knows neither PostgreSQL nor Kafka.
 
 #![forbid(unsafe_code)]
 

@@ -6,11 +6,12 @@ use super::table::{Column, Table};
 use super::{ForeignSource, RangeOp};
 use crate::pg::acl::OwnersCode;
 use crate::pg::call::Text;
-use crate::pg::datum::{ColumnType, Inputs};
+use crate::pg::column_type::ColumnType;
+use crate::pg::datum::Inputs;
 use crate::pg::spi::StatementId;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
-use crate::pg::{caught, compat, datum, mcx, signals, slot};
+use crate::pg::{caught, compat, datum, encoding, mcx, signals, slot};
 use gpss_model::error::{Class, Error, Result};
 use gpss_model::rows::{Rows, Span};
 use pgrx::prelude::*;
@@ -128,7 +129,7 @@ impl Columns {
             inputs: None,
             types,
             held: Arc::new(Rows::default()),
-            utf8: datum::server_is_utf8(),
+            utf8: encoding::server_is_utf8(),
             late: vec![],
             code,
             making: None,
@@ -357,7 +358,7 @@ pub(super) unsafe extern "C-unwind" fn explain_foreign_scan<S: ForeignSource>(
         let state = &*(*node).fdw_state.cast::<State<S>>();
         for (label, text) in state.source.iter().flat_map(ForeignSource::explain) {
             let [label, text] = [label.to_owned(), text.replace('\0', "")]
-                .map(|text| datum::c_string(&text).unwrap_or_default());
+                .map(|text| encoding::c_string(&text).unwrap_or_default());
             pg_sys::ExplainPropertyText(label.as_ptr(), text.as_ptr(), es);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::pg::call::Text;
 use crate::pg::caught::raise;
-use crate::pg::{compat, datum};
+use crate::pg::{compat, encoding};
 use gpss_model::error::{Error, SqlState};
 use gpss_model::statement::TargetColumn;
 use pgrx::{PgList, PgRelation, pg_sys};
@@ -144,7 +144,7 @@ unsafe fn text(p: *const std::ffi::c_char) -> String {
         return String::new();
     }
     // SAFETY: by contract.
-    datum::from_server(unsafe { CStr::from_ptr(p) })
+    encoding::from_server(unsafe { CStr::from_ptr(p) })
 }
 
 /// # Safety
@@ -214,7 +214,7 @@ pub fn type_name(oid: pg_sys::Oid, typmod: i32) -> String {
 ///
 /// Raises: a name that is not well formed, and what the type says of its modifier.
 pub fn type_by_name(name: &str) -> Option<String> {
-    let name = datum::c_string(name).ok()?;
+    let name = encoding::c_string(name).ok()?;
     // SAFETY: called by SQL functions, hence in a transaction.
     let found = unsafe { compat::parse_type(&name) }?;
     Some(type_name(found.oid, found.typmod))

@@ -7,7 +7,7 @@ use pgrx::FromDatum;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::UnixMicros;
-use crate::pg::datum;
+use crate::pg::encoding;
 use gpss_model::error::{Error, Result, SqlState};
 
 /// One row of a result; lives only inside the closure it is given to.
@@ -55,7 +55,7 @@ impl Row<'_> {
         // SAFETY: spi.c: the output function's result, palloc'd in the connection's context.
         let text = unsafe { pg_sys::SPI_getvalue(self.tuple, self.shape, at) };
         // SAFETY: as above: null for NULL, else NUL-terminated.
-        (!text.is_null()).then(|| datum::from_server(unsafe { CStr::from_ptr(text) }))
+        (!text.is_null()).then(|| encoding::from_server(unsafe { CStr::from_ptr(text) }))
     }
 
     fn wrong_type(&self, at: c_int, wanted: &str) -> Error {

@@ -21,15 +21,18 @@ mod message;
 mod metadata_answers;
 mod queue;
 mod raw;
+mod requests;
 mod signals;
 mod topic;
+mod unanswered;
 
-pub use client::{Client, EARLIEST, LATEST, before_clients};
+pub use client::{Client, before_clients};
 pub use conf::{Conf, Refusal};
 pub use event::{Answer, PartitionOffsets, TopicFound};
 pub use message::{Record, Taken};
 pub use metadata_answers::MetadataAnswers;
 pub use queue::{Messages, Queue, Waker};
+pub use requests::{EARLIEST, LATEST};
 pub use signals::SignalsBlocked;
 pub use topic::Topic;
 

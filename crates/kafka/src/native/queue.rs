@@ -4,6 +4,7 @@ use super::client::Client;
 use super::event::{Answer, Happening};
 use super::message::{Message, Taken};
 use super::raw::millis;
+use super::unanswered::Unanswered;
 use rdkafka::bindings as rd;
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 pub struct Queue {
     pub(super) queue: NonNull<rd::rd_kafka_queue_t>,
     waker: Waker,
-    client: Arc<Client>,
+    pub(super) client: Arc<Client>,
     /// When the last answer about metadata is due that has not been taken; None: there is none to come.
     due: Cell<Option<Instant>>,
 }
@@ -112,48 +113,6 @@ impl Drop for Queue {
             // SAFETY: ours; messages and answers in it are destroyed with it.
             None => unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) },
         }
-    }
-}
-
-/// The queue of a question about metadata whose answer nobody waits for any more.
-///
-/// librdkafka (2.12.1) reads through a null pointer when such an answer comes to a client that is being destroyed
-/// (rd_kafka_parse_Metadata0 gives no metadata then, and no error either). So the client is
-/// destroyed when the answer has come.
-pub(super) struct Unanswered {
-    queue: NonNull<rd::rd_kafka_queue_t>,
-    due: Instant,
-}
-
-// SAFETY: as `Queue`.
-unsafe impl Send for Unanswered {}
-
-impl Unanswered {
-    /// How much later than asked for librdkafka may notice that the time is over.
-    const LATE: Duration = Duration::from_secs(5);
-
-    /// Waits for the answer; false when there is none, which has not been seen.
-    pub(super) fn wait(&self) -> bool {
-        let left = self.due.saturating_duration_since(Instant::now());
-        // One after the other: to a process that was stopped the time passes before librdkafka can notice.
-        [left, Self::LATE].into_iter().any(|timeout| self.is_answered(timeout))
-    }
-
-    /// Takes the answer if it comes within the time.
-    pub(super) fn is_answered(&self, timeout: Duration) -> bool {
-        // SAFETY: the queue lives; the event is ours to destroy, which `Happening` does.
-        let event = unsafe { rd::rd_kafka_queue_poll(self.queue.as_ptr(), millis(timeout)) };
-        !event.is_null() && {
-            drop(Happening(event));
-            true
-        }
-    }
-}
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        // SAFETY: ours, destroyed once; an answer that comes later is destroyed by librdkafka.
-        unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }
 }
 

@@ -185,14 +185,14 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{template, yaml};
+    use super::super::{template, tree};
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     fn read(text: &str) -> serde_json::Value {
         let filled = template::fill(text, &BTreeMap::new()).unwrap();
-        yaml::parse(&filled.text).unwrap().map().unwrap().json().unwrap().into()
+        tree::parse(&filled.text).unwrap().map().unwrap().json().unwrap().into()
     }
 
     #[test]

@@ -186,11 +186,11 @@ pub fn parse(config: &str, properties: &BTreeMap<String, String>) -> Result<Load
 
 /// The top of the tree.
 fn tree(text: &str, notices: &mut Vec<String>) -> Result<tree::Map> {
-    let root = match yaml::parse(text) {
+    let root = match tree::parse(text) {
         Err(error) => {
             // As GPSS's manual prints it: `- gpdb` without the colon that its keys need.
             let Some((mended, line)) = with_colons(text) else { return Err(error) };
-            let Ok(root) = yaml::parse(&mended) else { return Err(error) };
+            let Ok(root) = tree::parse(&mended) else { return Err(error) };
             notices.push(format!("line {line}: a colon is missing and was added"));
             root
         }

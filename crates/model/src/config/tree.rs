@@ -1,7 +1,7 @@
 //! Typed access to the tree of a load configuration that names line and path of every mistake and
 //! reports every key nobody asked for.
 
-use super::yaml::{Content, Entry, Node, error_at, shown};
+use super::yaml::{self, Content, Entry, Node, error_at, shown};
 use crate::error::{Error, Result, SqlState};
 use crate::suggest;
 use serde_json::Number;
@@ -111,8 +111,16 @@ impl Case {
     }
 }
 
+/// The top of a text's tree.
+///
+/// # Errors
+/// As `yaml::parse`.
+pub(super) fn parse(text: &str) -> Result<Value> {
+    Ok(Value::root(yaml::parse(text)?))
+}
+
 impl Value {
-    pub(super) fn root(node: Node) -> Value {
+    fn root(node: Node) -> Value {
         let place = Place { line: node.line, path: String::new(), case: Case::Upper };
         Value { place, node }
     }
@@ -471,7 +479,6 @@ impl Map {
 
 #[cfg(test)]
 mod tests {
-    use super::super::yaml::parse;
     use super::*;
 
     fn map(text: &str) -> Map {

@@ -268,7 +268,7 @@ pub(super) fn only(value: Value, why: &str) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::yaml::parse;
+    use super::super::tree::parse;
     use super::*;
     use proptest::prelude::*;
 

@@ -3,7 +3,6 @@
 //! Reads the parser's events instead of a ready-made document: scalars stay the text they are, the
 //! tree is bounded, and there are no aliases, so a short text cannot grow into a large tree.
 
-use super::tree::Value;
 use crate::error::{Error, Result, SqlState};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
@@ -43,7 +42,7 @@ pub(super) struct Entry {
 /// # Errors
 /// `SYNTAX_ERROR`, with the line, for anything but one bounded document without aliases and tags
 /// whose mappings have distinct scalar keys.
-pub(super) fn parse(text: &str) -> Result<Value> {
+pub(super) fn parse(text: &str) -> Result<Node> {
     if text.len() > MAX_BYTES {
         return Err(too_long());
     }
@@ -53,9 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Value> {
         builder.take(event, span.start.line())?;
     }
     let node = builder.root.filter(|node| !node.is_null());
-    let node =
-        node.ok_or_else(|| Error::new(SqlState::SYNTAX_ERROR, "the load configuration is empty"))?;
-    Ok(Value::root(node))
+    node.ok_or_else(|| Error::new(SqlState::SYNTAX_ERROR, "the load configuration is empty"))
 }
 
 /// The error for a text that is beyond `MAX_BYTES`.
@@ -195,6 +192,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree::{Value, parse};
     use super::*;
     use proptest::prelude::*;
 
