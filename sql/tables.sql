@@ -41,6 +41,9 @@ CREATE TABLE gpss.offsets (
     rows_loaded bigint NOT NULL DEFAULT 0,
     rows_rejected bigint NOT NULL DEFAULT 0,
     messages bigint NOT NULL DEFAULT 0,
+    -- As they were when the last run began, which began to read the partition at started_at.
+    loaded_before bigint NOT NULL DEFAULT 0,
+    rejected_before bigint NOT NULL DEFAULT 0,
     cluster_id text,
     topic_id text,
     started_at timestamptz NOT NULL DEFAULT now(),

@@ -30,7 +30,7 @@ SELECT j.name AS job,
        o.begin_offset,
        o.next_offset,
        o.high_watermark,
-       greatest(o.high_watermark - o.next_offset, 0) AS lag,
+       greatest(o.high_watermark, o.next_offset) - o.next_offset AS lag,
        o.last_message_at,
        w.pid AS worker_pid,
        coalesce(o.rows_loaded, 0) AS rows_loaded,
@@ -113,8 +113,8 @@ SELECT j.id,
        s.next_retry_at,
        coalesce(p.rows_loaded, 0) AS rows_loaded,
        coalesce(p.rows_rejected, 0) AS rows_rejected,
-       coalesce(p.lag_messages, 0) AS lag_messages,
-       coalesce(p.lag_seconds, 0) AS lag_seconds,
+       p.lag_messages,
+       p.lag_seconds,
        j.created_at
 FROM gpss.job j
 -- A job with several targets shows them all, in the order of its definition.
@@ -258,6 +258,14 @@ CROSS JOIN LATERAL jsonb_array_elements(j.spec->'outputs') WITH ORDINALITY AS o 
 WHERE j.removed_at IS NULL
   AND pg_has_role(gpss.owner_oid(j.owner), 'MEMBER');
 
+-- pgrx declares them STRICT: with NULL they would do nothing, without a word.
+ALTER FUNCTION gpss.submit_job(text, text, jsonb) CALLED ON NULL INPUT;
+ALTER FUNCTION gpss.submit_job(text, text, text) CALLED ON NULL INPUT;
+ALTER FUNCTION gpss.stop_job(text) CALLED ON NULL INPUT;
+ALTER FUNCTION gpss.remove_job(text) CALLED ON NULL INPUT;
+ALTER FUNCTION gpss.check(text, jsonb) CALLED ON NULL INPUT;
+ALTER FUNCTION gpss.convert(text, jsonb) CALLED ON NULL INPUT;
+
 GRANT SELECT ON gpss.jobs, gpss.progress, gpss.batches, gpss.lost_ranges, gpss.errors, gpss.job_definitions TO PUBLIC;
 
 COMMENT ON TYPE gpss.job_owner IS 'for the tables behind the views: a role, by its OID here and by its name in a dump';
@@ -288,8 +296,8 @@ COMMENT ON COLUMN gpss.jobs.since IS 'when the job got its status';
 COMMENT ON COLUMN gpss.jobs.next_retry_at IS 'when the next try of a job that retries is due; NULL while it is made';
 COMMENT ON COLUMN gpss.jobs.rows_loaded IS 'rows that all runs of the job have written';
 COMMENT ON COLUMN gpss.jobs.rows_rejected IS 'messages that all runs of the job have rejected';
-COMMENT ON COLUMN gpss.jobs.lag_messages IS 'offsets between the job and the ends of its partitions';
-COMMENT ON COLUMN gpss.jobs.lag_seconds IS 'age of the last message that was loaded; 0 when everything has been read';
+COMMENT ON COLUMN gpss.jobs.lag_messages IS 'offsets between the job and the ends of its partitions; NULL until a worker has heard of them';
+COMMENT ON COLUMN gpss.jobs.lag_seconds IS 'age of the last message that was loaded; 0 when everything has been read, NULL as lag_messages';
 COMMENT ON COLUMN gpss.jobs.created_at IS 'when the job was submitted';
 
 COMMENT ON COLUMN gpss.progress.job IS 'name of the job';

@@ -2,7 +2,7 @@
 //! what its user is told of that.
 
 use crate::catalog::jobs::Job;
-use crate::catalog::offsets::{self, Inherited};
+use crate::catalog::offsets::{self, Inherited, Twin};
 use crate::fdw::source::KafkaSource;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::Table;
@@ -11,6 +11,7 @@ use crate::pg::tx::Tx;
 use gpss_model::error::{Error, Result, SqlState};
 use gpss_model::job::Origin;
 use gpss_model::partitions::Partitions;
+use gpss_model::printable::counted;
 use gpss_model::statement::qualified;
 use pgrx::pg_sys::Oid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +26,21 @@ pub struct Continued {
     pub at: String,
 }
 
+/// Where a job goes on by partition.
+pub fn positions(tx: &Tx, job: &Job) -> Result<BTreeMap<i32, i64>> {
+    Ok(known(tx, job)?.0)
+}
+
 /// None for a job that begins anew.
 pub fn of(tx: &Tx, job: &Job) -> Result<Option<Continued>> {
+    let (at, after) = known(tx, job)?;
+    let after = Vec::from_iter(after).join(", ");
+    let after = (!after.is_empty()).then_some(after);
+    Ok((!at.is_empty()).then(|| Continued { after, at: list(&at) }))
+}
+
+/// Where a job goes on by partition, and the other jobs, quoted, that have stopped there.
+fn known(tx: &Tx, job: &Job) -> Result<(BTreeMap<i32, i64>, BTreeSet<String>)> {
     let own = offsets::load(tx, job.id)?;
     let others = offsets::inherited(tx, job.id, None)?;
     let chosen = chosen(tx, job)?;
@@ -42,15 +56,14 @@ pub fn of(tx: &Tx, job: &Job) -> Result<Option<Continued>> {
             after.extend(other.map(|other| format!("\"{}\"", other.job)));
         }
     }
-    let after = Vec::from_iter(after).join(", ");
-    let after = (!after.is_empty()).then_some(after);
-    Ok((!at.is_empty()).then(|| Continued { after, at: list(&at) }))
+    Ok((at, after))
 }
 
 /// Says of a job that begins anew that others have loaded the same, which it does not continue.
 pub fn tell_of_beginning(tx: &Tx, job: &Job) -> Result<()> {
-    let others = offsets::of_other_kind(tx, job.id)?;
-    let Some((name, at)) = others else { return Ok(()) };
+    let Some(Twin { name, next: at, rejected }) = offsets::of_other_kind(tx, job.id)? else {
+        return Ok(());
+    };
     let how = match job.spec.origin {
         Origin::Config => "Only jobs from configurations continue each other",
         Origin::Sql => "Jobs over foreign tables do not continue each other",
@@ -68,7 +81,15 @@ pub fn tell_of_beginning(tx: &Tx, job: &Job) -> Result<()> {
     )
     .detail(format!("{how}; both load the same topic into the same tables for the same owner."))
     .hint(format!(
-        "Start it with reset => '{example}' to begin there; else the messages before that are loaded again."
+        "Start it with reset => '{example}' to begin there; else the messages before that are loaded again.{}",
+        match rejected {
+            0 => String::new(),
+            _ => format!(
+                " {} of them, which \"{name}\" has rejected, would not be loaded then: see gpss.errors and \
+                 gpss.retry_errors.",
+                counted(rejected, "message")
+            ),
+        }
     ));
     caught::report(Level::Notice, &notice);
     Ok(())

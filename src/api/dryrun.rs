@@ -4,7 +4,6 @@
 use super::{Named, answer, continued, control, job_or_config, schemas, submit, trial_as_owner};
 use crate::catalog::errors::reason_text;
 use crate::catalog::jobs::Job;
-use crate::catalog::offsets;
 use crate::fdw::batch::Batch;
 use crate::fdw::sample;
 use crate::fdw::session::{self, Decoding, Running};
@@ -40,8 +39,8 @@ struct Line {
 }
 
 /// The statements of a job, given by its name, or of a load configuration, given as text, and the rows
-/// that the next `max_messages` messages would give: from the job's offsets on, else from the oldest
-/// message on, unless `reset` says where to begin, as in start_job but for times and 'latest'; with 0 the
+/// that the next `max_messages` messages would give: from where a start, or a load of that text, would go on,
+/// unless `reset` says where to begin, as in start_job but for times and 'latest'; with 0 the
 /// statements alone, for which no broker is asked. Defaults, triggers and constraints of the target are left
 /// out.
 #[pg_extern(schema = "gpss", name = "dryrun", volatile, parallel_unsafe)]
@@ -82,23 +81,19 @@ fn run(text: &str, max_messages: i32, properties: Json, reset: Option<&str>) -> 
         })?;
     let tx = Tx::current();
     let reset = reset.map(control::reset_of).transpose()?;
-    let (is_job, next, lines) = match job_or_config(&tx, text, properties)? {
-        Named::Job(job) => {
-            let next = beginning(offsets::load(&tx, job.id)?, reset.as_ref())?;
-            let lines = try_out(&tx, &job, &next, count)?;
-            (true, next, lines)
-        }
+    let tried = |job: &Job| {
+        let next = beginning(continued::positions(&tx, job)?, reset.as_ref())?;
+        let (lines, read) = try_out(&tx, job, (&next, reset.as_ref()), count)?;
+        Ok((next, lines, read))
+    };
+    let (next, lines, read) = match job_or_config(&tx, text, properties)? {
+        Named::Job(job) => tried(&job)?,
         Named::Config(config) => {
-            let next = beginning(BTreeMap::new(), reset.as_ref())?;
-            let lines = trial(&tx, || {
-                let job = submit::from_config(&tx, "gpss.dryrun", &config)?;
-                try_out(&tx, &job, &next, count)
-            })?;
-            (false, next, lines)
+            trial(&tx, || tried(&submit::from_config(&tx, "gpss.dryrun", &config)?))?
         }
     };
     if count > 0 && lines.iter().all(|line| line.offset.is_none()) {
-        tell_of_no_message(is_job, &next);
+        tell_of_no_row(read, &next);
     }
     Ok(lines)
 }
@@ -129,18 +124,24 @@ fn beginning(stored: BTreeMap<i32, i64>, reset: Option<&Reset>) -> Result<BTreeM
     Ok(next)
 }
 
-fn tell_of_no_message(is_job: bool, next: &BTreeMap<i32, i64>) {
-    let notice = if next.is_empty() {
+fn tell_of_no_row(read: usize, next: &BTreeMap<i32, i64>) {
+    let notice = if read > 0 {
+        let message = format!(
+            "the filter drops {}",
+            match read {
+                1 => "the only message that was read".to_owned(),
+                _ => format!("all {read} messages that were read"),
+            }
+        );
+        Error::new(SqlState::SUCCESS, message)
+    } else if next.is_empty() {
         let notice = Error::new(SqlState::SUCCESS, "there was no message to try");
         notice.detail("The topic has none.")
     } else {
         let from = continued::list(next);
         let notice =
             Error::new(SqlState::SUCCESS, format!("there was no message to try from {from} on"));
-        notice.hint(format!(
-            "Pass reset => 'earliest' to try the oldest messages{}.",
-            if is_job { ", which the job has read" } else { "" }
-        ))
+        notice.hint("Pass reset => 'earliest' to try the oldest messages.")
     };
     caught::report(Level::Notice, &notice);
 }
@@ -151,7 +152,7 @@ fn tell_of_no_message(is_job: bool, next: &BTreeMap<i32, i64>) {
 /// # Errors
 /// As the dry run of one message.
 pub fn try_next(tx: &Tx, job: &Job) -> Result<Option<Result<(), String>>> {
-    let lines = try_out(tx, job, &offsets::load(tx, job.id)?, 1)?;
+    let (lines, _) = try_out(tx, job, (&continued::positions(tx, job)?, None), 1)?;
     let mut of_message = lines.into_iter().filter(|line| line.offset.is_some()).peekable();
     if of_message.peek().is_none() {
         return Ok(None);
@@ -159,11 +160,15 @@ pub fn try_next(tx: &Tx, job: &Job) -> Result<Option<Result<(), String>>> {
     Ok(Some(of_message.find_map(|line| line.error).map_or(Ok(()), Err)))
 }
 
-fn try_out(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<Vec<Line>> {
-    trial_as_owner(tx, job, || rows(tx, job, next, count))
+/// Where to begin, and the reset that says some of that.
+type From<'a> = (&'a BTreeMap<i32, i64>, Option<&'a Reset>);
+
+/// The lines, and how many messages were read for them.
+fn try_out(tx: &Tx, job: &Job, from: From<'_>, count: usize) -> Result<(Vec<Line>, usize)> {
+    trial_as_owner(tx, job, || rows(tx, job, from, count))
 }
 
-fn rows(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<Vec<Line>> {
+fn rows(tx: &Tx, job: &Job, from: From<'_>, count: usize) -> Result<(Vec<Line>, usize)> {
     let outputs = &job.spec.outputs;
     let statements = submit::check_statements(tx, &job.spec)?;
     let of_statement = |(output, statement): (&Output, String)| {
@@ -171,13 +176,13 @@ fn rows(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<V
         Line { target, statement: Some(statement), ..Line::default() }
     };
     if count == 0 {
-        return Ok(outputs.iter().zip(statements).map(of_statement).collect());
+        return Ok((outputs.iter().zip(statements).map(of_statement).collect(), 0));
     }
     let table = Table::load(schemas::table_oid(tx, &job.spec.source)?);
     let trials = outputs.iter().map(|output| trial_of(tx, &job.spec, output, &table));
     let trials = trials.collect::<Result<Vec<_>>>()?;
     let (plans, decoding) = Decoding::prepare(tx, &table, job.owner, &trials)?;
-    let messages = sample::take(&table, job.owner, next, &decoding.needs, count)?;
+    let messages = sample::take(&table, job.owner, from, &decoding.needs, count)?;
     let decoding = Rc::new(decoding);
     let mut lines = vec![];
     for ((output, statement), plan) in outputs.iter().zip(statements).zip(&plans) {
@@ -188,7 +193,7 @@ fn rows(tx: &Tx, job: &Job, next: &BTreeMap<i32, i64>, count: usize) -> Result<V
             lines.extend(of_message(tx, &target, message, &decoding, plan, time.as_ref())?);
         }
     }
-    Ok(lines)
+    Ok((lines, messages.len()))
 }
 
 /// How the target's column of a date or time is made, if it has one only: what a trial finds wrong with

@@ -158,8 +158,8 @@ fn micros(duration: Duration) -> i64 {
 
 /// How many messages a run that has not ended has rejected.
 pub fn rejected(tx: &Tx, job_id: i64, run_id: i64) -> Result<i64> {
-    let sql = "SELECT coalesce(sum(b.rejected), 0)::int8 FROM gpss.run r
-        JOIN gpss.batch b ON b.job_id = r.job_id AND b.start_time >= r.requested_at
+    let sql = "SELECT coalesce(sum(o.rows_rejected - o.rejected_before), 0)::int8 FROM gpss.run r
+        JOIN gpss.offsets o ON o.job_id = r.job_id AND o.started_at >= r.requested_at
         WHERE r.job_id = $1 AND r.id = $2";
     one(select(tx, sql, &[Arg::from(job_id), Arg::from(run_id)], |row| row.get(1))?)
 }

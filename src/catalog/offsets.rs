@@ -59,7 +59,12 @@ pub fn position(
             cluster_id = excluded.cluster_id,
             topic_id = excluded.topic_id,
             started_at = pg_catalog.clock_timestamp(),
-            updated_at = pg_catalog.clock_timestamp()";
+            updated_at = pg_catalog.clock_timestamp(),
+            (loaded_before, rejected_before) = (
+                SELECT CASE WHEN of_run THEN o.loaded_before ELSE o.rows_loaded END,
+                    CASE WHEN of_run THEN o.rejected_before ELSE o.rows_rejected END
+                FROM (SELECT EXISTS (SELECT FROM gpss.run r WHERE r.job_id = o.job_id
+                    AND r.requested_at <= o.started_at) AS of_run) AS known)";
     let partitions: Vec<i32> = positions.keys().copied().collect();
     let next: Vec<i64> = positions.values().copied().collect();
     let high: Vec<i64> = positions
@@ -182,10 +187,19 @@ pub fn inherited(tx: &Tx, job_id: i64, origin: Option<&Origin>) -> Result<Option
     Ok(Some(Inherited { job, newer, stands }))
 }
 
-/// The job that moved last of those that have loaded the same topic into the same tables for the same owner,
-/// without one continuing the other, and where it stands.
-pub fn of_other_kind(tx: &Tx, job_id: i64) -> Result<Option<(String, BTreeMap<i32, i64>)>> {
-    let sql = "SELECT other.id, other.name FROM gpss.job me
+/// What another job has loaded that this one will load again.
+pub struct Twin {
+    pub name: String,
+    /// Where it stands.
+    pub next: BTreeMap<i32, i64>,
+    /// How many messages it has rejected.
+    pub rejected: i64,
+}
+
+/// The job that moved last of those that have loaded rows of the same topic into the same tables for the same
+/// owner, without one continuing the other.
+pub fn of_other_kind(tx: &Tx, job_id: i64) -> Result<Option<Twin>> {
+    let sql = "SELECT other.id, other.name, sum(o.rows_rejected)::int8 FROM gpss.job me
         JOIN gpss.job other ON other.id <> me.id
             AND gpss.owner_oid(other.owner) = gpss.owner_oid(me.owner)
             AND (other.spec->>'origin' = 'sql' OR me.spec->>'origin' = 'sql')
@@ -194,10 +208,13 @@ pub fn of_other_kind(tx: &Tx, job_id: i64) -> Result<Option<(String, BTreeMap<i3
               = pg_catalog.jsonb_path_query_array(me.spec, '$.outputs[*].target')
         JOIN gpss.offsets o ON o.job_id = other.id
         WHERE me.id = $1
-        GROUP BY other.id, other.name ORDER BY max(o.updated_at) DESC LIMIT 1";
-    let found = select(tx, sql, &[Arg::from(job_id)], |row| Ok((row.get(1)?, row.get(2)?)))?;
-    let Some((id, name)): Option<(i64, String)> = found.into_iter().next() else { return Ok(None) };
-    Ok(Some((name, load(tx, id)?)))
+        GROUP BY other.id, other.name HAVING sum(o.rows_loaded) > 0
+        ORDER BY max(o.updated_at) DESC LIMIT 1";
+    let row = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?, row.get(3)?));
+    let Some((id, name, rejected)) = select(tx, sql, &[Arg::from(job_id)], row)?.pop() else {
+        return Ok(None);
+    };
+    Ok(Some(Twin { name, next: load(tx, id)?, rejected }))
 }
 
 impl Origin {
@@ -223,12 +240,9 @@ pub struct Loaded {
 /// One per partition that the run asked for at that time reads, as others have committed it until now.
 pub fn of_run(tx: &Tx, job_id: i64, since: UnixMicros) -> Result<Vec<Loaded>> {
     let sql = "SELECT o.partition, o.started_at, o.updated_at, o.begin_offset, o.next_offset,
-            coalesce(sum(b.inserted), 0)::int8, coalesce(sum(b.rejected), 0)::int8
+            o.rows_loaded - o.loaded_before, o.rows_rejected - o.rejected_before
         FROM gpss.offsets o
-        LEFT JOIN gpss.batch b ON b.job_id = o.job_id AND b.partition = o.partition
-            AND b.start_time >= $2
         WHERE o.job_id = $1 AND o.started_at >= $2
-        GROUP BY o.job_id, o.partition
         ORDER BY o.partition";
     select_latest(tx, sql, &[Arg::from(job_id), Arg::from(since)], |row| {
         Ok(Loaded {

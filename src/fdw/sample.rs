@@ -6,6 +6,7 @@ use super::source::KafkaSource;
 use super::topic::TopicScan;
 use crate::pg::fdw::Table;
 use gpss_model::error::Result;
+use gpss_model::reset::Reset;
 use pgrx::pg_sys::Oid;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -15,16 +16,16 @@ use std::sync::Arc;
 /// it says nothing or its offset is gone; fewer when the topic ends before.
 ///
 /// # Errors
-/// As a scan of the table.
+/// As a scan of the table; what the `reset` names is not there.
 pub fn take(
     table: &Table,
     user: Oid,
-    next: &BTreeMap<i32, i64>,
+    (next, reset): (&BTreeMap<i32, i64>, Option<&Reset>),
     needs: &Needs,
     count: usize,
 ) -> Result<Vec<Rc<Batch>>> {
     let source = KafkaSource::of(table)?;
-    let mut scan = TopicScan::new(table, &source, user, needs.clone()).starting_at(next);
+    let mut scan = TopicScan::new(table, &source, user, needs.clone()).starting_at(next, reset);
     let mut messages = vec![];
     while messages.len() < count
         && let Some(index) = scan.next(&[], &mut |_| {})?

@@ -14,6 +14,7 @@ use crate::pg::spi::UnixMicros;
 use gpss_kafka::{Consumer, TopicFound, no_leader};
 use gpss_model::error::{Error, Result, SqlState};
 use gpss_model::partitions::Partitions;
+use gpss_model::reset::{self, Reset, Start};
 use gpss_model::rows::{Row, Rows};
 use pgrx::pg_sys::Oid;
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ pub struct TopicScan {
     partitions: Option<Partitions>,
     /// Where to begin instead of at the oldest message, as far as the broker has it.
     from: BTreeMap<i32, i64>,
+    /// Those of these partitions and offsets that have to be there.
+    reset: Option<Reset>,
     user: Oid,
     needs: Needs,
     limits: Limits,
@@ -51,6 +54,7 @@ impl TopicScan {
             topic: source.topic.clone(),
             partitions: source.partitions.clone(),
             from: BTreeMap::new(),
+            reset: None,
             user,
             needs,
             limits: Limits::default(),
@@ -62,9 +66,9 @@ impl TopicScan {
         }
     }
 
-    /// The same from these offsets on.
-    pub fn starting_at(self, from: &BTreeMap<i32, i64>) -> TopicScan {
-        TopicScan { from: from.clone(), ..self }
+    /// The same from these offsets on, of which a reset has named some.
+    pub fn starting_at(self, from: &BTreeMap<i32, i64>, reset: Option<&Reset>) -> TopicScan {
+        TopicScan { from: from.clone(), reset: reset.cloned(), ..self }
     }
 
     pub fn rescan(&mut self, new_bounds: bool) {
@@ -148,6 +152,9 @@ impl TopicScan {
             self.limits.chosen = self.partitions.clone();
             let ranges =
                 self.metadata.resolve(&mut client, &self.topic, &self.from, &self.limits)?;
+            if let Some(reset) = &self.reset {
+                self.metadata.check(&self.topic, reset)?;
+            }
             self.ranges = Some(ranges);
         }
         let ranges = self.ranges.iter().flatten();
@@ -349,6 +356,21 @@ impl Metadata {
         }
         ranges.retain(|_, (from, to)| from < to);
         Ok(ranges)
+    }
+
+    /// Is there what a reset names, as far as it was asked for?
+    fn check(&self, topic: &str, reset: &Reset) -> Result<()> {
+        let partitions = self.topic.iter().flat_map(|found| &found.partitions);
+        reset.check_partitions(topic, &partitions.copied().collect::<Vec<_>>())?;
+        let Reset::Offsets(starts) = reset else { return Ok(()) };
+        for (partition, start) in starts {
+            if let (Start::Offset(offset), Some((low, high))) = (start, self.marks.get(partition))
+                && !(low..=high).contains(&offset)
+            {
+                return Err(reset::not_there(topic, *partition, *offset, (*low, *high)));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -219,11 +219,13 @@ fn check_error_limit(
         return Ok(());
     }
     let were = if count == 1 { "was" } else { "were" };
+    // The search for others ends here.
+    let at_least = if count == messages { "" } else { "at least " };
     let example = rejects(batch, refused).into_iter().next().map(|(_, first)| described(&first));
     Err(Error::new(
         SqlState::NOT_IN_PREREQUISITE_STATE,
         format!(
-            "{count} of {} of a batch {were} rejected, the error limit is {limit}",
+            "{at_least}{count} of {} of a batch {were} rejected, the error limit is {limit}",
             counted(messages, "message")
         ),
     )

@@ -16,7 +16,7 @@ use gpss_model::assign;
 use gpss_model::error::{Error, Result, SqlState};
 use gpss_model::job::Fallback;
 use gpss_model::printable::counted;
-use gpss_model::reset::{Reset, Start};
+use gpss_model::reset::{self, Reset, Start};
 use pgrx::pg_sys::Oid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -191,11 +191,9 @@ pub fn resolve(
         let gone = |offset| offset_gone(topic, *partition, offset, (*low, *high));
         let offset = match (reset_to, foreign.get(partition), known) {
             // What the user names has to be there; the fallback is for what retention took.
-            (Some(offset), ..) => place(None).at(offset, &mut lost).ok_or_else(|| {
-                gone(offset)
-                    .detail(format!("The broker has offsets {low} to {high}."))
-                    .hint("Name an offset of these in the reset, or 'earliest' or 'latest'.")
-            })?,
+            (Some(offset), ..) => place(None)
+                .at(offset, &mut lost)
+                .ok_or_else(|| reset::not_there(topic, *partition, offset, (*low, *high)))?,
             (None, Some(_), _) => place(wanted.fallback).anew(&mut lost),
             (None, None, Some(offset)) => {
                 place(wanted.fallback).at(offset, &mut lost).ok_or_else(|| gone(offset))?
@@ -432,10 +430,11 @@ fn offset_gone(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)
         ),
     )
     .detail(reason)
-    .hint(
-        "Start the job with reset => 'earliest' or 'latest', or set FALLBACK_OFFSET (of a \
-         configuration), fallback_offset (the foreign table's option).",
-    )
+    .hint(format!(
+        "Say where this partition begins, or \"latest\" or an offset: gpss.start_job(..., reset => \
+         '{{\"{partition}\": \"earliest\"}}'); the others go on where they are. With FALLBACK_OFFSET (of a \
+         configuration), fallback_offset (the foreign table's option), a job goes on by itself."
+    ))
 }
 
 #[cfg(test)]

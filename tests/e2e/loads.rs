@@ -186,6 +186,28 @@ fn a_job_that_continues_no_other_of_the_same_topic_and_table_says_so() {
     scene.db.sql(&format!("SELECT gpss.remove_job('first'); {submit}"));
     assert!(start("first", "").contains("and not where \"second\" stopped"));
 
+    // What the other one has rejected would stay out, and what has loaded nothing is none of this.
+    scene.db.sql(
+        "CREATE TABLE sevens (n int CHECK (n <> 7)); CREATE TABLE nulls (n int CHECK (n IS NULL))",
+    );
+    for (table, good) in [("sevens", "10 of partition 0"), ("nulls", "")] {
+        let of = |job: &str| {
+            submit.replace("'first'", &format!("'{job} {table}'")).replace("target", table)
+        };
+        scene.db.sql(&of("first").replace("::regclass)", "::regclass, error_limit => '100%')"));
+        start(&format!("first {table}"), "");
+        scene.db.sql(&of("second"));
+        let told = start(&format!("second {table}"), "");
+        if good.is_empty() {
+            assert_eq!(told, "");
+        } else {
+            assert!(
+                told.contains("1 message of them, which \"first sevens\" has rejected"),
+                "{told}"
+            );
+        }
+    }
+
     // A configuration's job that continues one of its own name, which has been removed.
     scene.submit(100);
     scene.load_to_the_end();
@@ -265,10 +287,26 @@ fn a_dry_run_that_finds_no_message_says_where_and_begins_where_it_is_told() {
     assert_eq!(scene.db.notices(&dryrun(", 0")), "");
     assert_eq!(scene.db.sql(&dryrun(", 2, reset => 'earliest'")), "0\n1");
     assert_eq!(scene.db.sql(&dryrun(", reset => '{\"0\": 8}'")), "8\n9");
-    for reset in ["latest", "2026-01-01 00:00+00"] {
+    for (reset, wanted) in [
+        ("latest", "gpss.dryrun cannot begin at"),
+        ("2026-01-01 00:00+00", "gpss.dryrun cannot begin at"),
+        ("{\"3\": 8}", "has no partition 3"),
+        ("{\"0\": 80}", "offset 80 of partition 0 of topic"),
+    ] {
         let error = scene.db.error(&dryrun(&format!(", reset => '{reset}'")));
-        assert!(error.contains("gpss.dryrun cannot begin at"), "{error}");
+        assert!(error.contains(wanted), "{error}");
     }
+    scene.topic.send_numbers(10..13);
+    // A load of the configuration would go on where the job stands.
+    let text = literal(&scene.config(25, 100));
+    assert_eq!(scene.db.sql(&dryrun("").replace("'numbers'", &text)), "10\n11\n12");
+    let filtered = literal(
+        &scene
+            .config(25, 100)
+            .replace("   OUTPUT:", "      FILTER: (jdata->>'n')::int < 0\n   OUTPUT:"),
+    );
+    let told = scene.db.notices(&dryrun("").replace("'numbers'", &filtered));
+    assert!(told.contains("NOTICE:  the filter drops all 3 messages that were read"), "{told}");
 }
 
 #[test]

@@ -240,6 +240,23 @@ fn a_lost_offset_ends_a_job_without_fallback_and_nothing_moves() {
 }
 
 #[test]
+fn the_reset_of_a_lost_offset_loads_no_other_partition_again() {
+    let scene = Scene::new(2);
+    scene.topic.send_numbers(0..10);
+    scene.submit(100);
+    scene.load_to_the_end();
+    scene.topic.send_numbers(10..30);
+    scene.topic.expire(1, 10);
+    let error = run(&scene, "");
+    assert!(error.contains("offset 5 of partition 1 of topic"), "{error}");
+    let (_, hint) = error.split_once("reset => '").expect("a reset");
+    let (reset, _) = hint.split_once('\'').expect("a quote");
+    assert_eq!(run(&scene, &format!(", reset => '{reset}'")), "JOB_SUCCESS|");
+    let twice = "SELECT count(*), count(DISTINCT n) FROM numbers";
+    assert_eq!(scene.db.sql(twice), "25|25");
+}
+
+#[test]
 fn retention_may_pass_a_running_job() {
     let scene = Scene::new(1);
     submit_with_fallback(&scene, "earliest");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 const JOB: &str = "numbers";
 
-/// `progress` of the scene's partitions: number, next offset, lag, what it waits for.
+/// `progress` of the scene's partitions: number, next offset, what it waits for.
 fn waiting(scene: &Scene) -> String {
     scene.db.sql(
         "SELECT partition, next_offset, waiting_for, waiting_since > now() - interval '10 min'
@@ -77,6 +77,8 @@ fn a_partition_without_a_leader_is_named_and_the_others_are_read() {
     scene.start();
     eventually("the other one is read from its beginning", 60, || scene.rows() == 53);
     assert_eq!(waiting(&scene), format!("0|53||\n1||{no_leader}|t"));
+    let lags = "SELECT partition, lag FROM gpss.progress ORDER BY 1";
+    assert_eq!(scene.db.sql(lags), "0|0\n1|");
     scene.server();
     scene.table("source", "n int", "format 'json'");
     let error = scene.db.try_sql("SELECT count(*) FROM source").unwrap_err();

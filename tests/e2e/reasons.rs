@@ -98,6 +98,37 @@ fn a_first_load_of_nothing_but_rejected_messages_ends_with_an_error_and_can_be_r
 }
 
 #[test]
+fn an_exceeded_error_limit_claims_no_more_than_is_known() {
+    let scene = Scene::new(1);
+    scene.submit(1000);
+    scene.db.sql("ALTER TABLE numbers ADD CHECK (n % 10 <> 0)");
+    scene.topic.send_numbers(0..400);
+    let start = "SELECT gpss.start_job('numbers', quit_at_eof => true);
+         SELECT gpss.wait_job('numbers', '60 s')";
+    scene.db.sql(start);
+    let errmsg = scene.db.sql("SELECT errmsg FROM gpss.jobs");
+    let wanted = "at least 25 of 400 messages of a batch were rejected, the error limit is 25";
+    assert!(errmsg.contains(wanted), "{errmsg}");
+}
+
+#[test]
+fn the_sums_of_a_run_do_not_need_its_batches() {
+    let scene = Scene::new(1);
+    // As retention does in a run that lasts for longer.
+    let task =
+        "   TASK: {POST_BATCH_SQL: \"DELETE FROM gpss.batch\", BATCH_INTERVAL: 1}\n   COMMIT:";
+    let load = literal(&scene.config(25, 10).replace("   COMMIT:", task));
+    for first in [0, 30] {
+        scene.topic.send_numbers(first..first + 30);
+        scene.topic.send_lines(0, "no JSON\nno JSON\n");
+        let told = scene.db.notices(&format!("SELECT gpss.load({load})"));
+        assert!(told.contains("30 rows loaded, 2 messages rejected"), "{told}");
+        assert!(told.contains("2 messages were rejected and not loaded"), "{told}");
+    }
+    scene.expect_exactly(0..60);
+}
+
+#[test]
 fn a_first_bad_message_does_not_stop_a_job_that_goes_on_and_many_do() {
     let scene = Scene::new(1);
     scene.source_and_target("id int", "format 'json'");
@@ -212,8 +243,8 @@ null
     let missing = r#"none of the wanted fields is there: "username", "Id""#;
     let reasons = format!(
         "1|{missing}; \"userName\", \"id\" differs in case\n\
-         2|a JSON array has no fields, wanted: \"username\", \"Id\"; format jsonl makes a row of each \
-         element of the outermost array, json_array_elements over a column with source 'value' of any\n\
+         2|a JSON array has no fields; format jsonl makes a row of each element of the outermost array, \
+         json_array_elements over a column with source 'value' of any; wanted: \"username\", \"Id\"\n\
          3|JSON null has no fields, wanted: \"username\", \"Id\"\n\
          4|a JSON number has no fields, wanted: \"username\", \"Id\"\n\
          6|{missing}\n\
@@ -234,7 +265,7 @@ null
             "SELECT * FROM gpss.gpfmt_gpss('[1]'::bytea, '{{\"format\": \"json\"{options}}}') AS t (id int)"
         )
     };
-    assert!(scene.db.error(&function("")).contains("a JSON array has no fields, wanted: \"id\""));
+    assert!(scene.db.error(&function("")).contains("a JSON array has no fields; format jsonl"));
     assert_eq!(scene.db.sql(&function(", \"fill_missing_fields\": true")), "");
 
     // The table may take them, and a table that holds the document does.

@@ -15,9 +15,10 @@ pub fn reason(document: &[u8], names: &[String]) -> String {
     let kind = match document.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => return of_object(document, names, &wanted),
         Some(b'[') => {
+            // The advice first: where reasons are cut, it is the names that are.
             return format!(
-                "a JSON array has no fields, wanted: {wanted}; format jsonl makes a row of each element of the \
-                 outermost array, json_array_elements over a column with source 'value' of any"
+                "a JSON array has no fields; format jsonl makes a row of each element of the outermost array, \
+                 json_array_elements over a column with source 'value' of any; wanted: {wanted}"
             );
         }
         Some(b'"') => "a JSON string",

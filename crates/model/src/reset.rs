@@ -81,6 +81,16 @@ impl Reset {
     }
 }
 
+/// The error for an offset that a reset names and that the partition, with offsets from `low` to `high`, has not.
+pub fn not_there(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)) -> Error {
+    let message = format!(
+        "offset {offset} of partition {partition} of topic \"{topic}\" is not on the broker"
+    );
+    Error::new(SqlState::NO_DATA, message)
+        .detail(format!("The broker has offsets {low} to {high}."))
+        .hint("Name an offset of these in the reset, or 'earliest' or 'latest'.")
+}
+
 /// `0 to 3, 5`.
 fn numbers(partitions: &[i32]) -> String {
     let mut sorted = partitions.to_vec();

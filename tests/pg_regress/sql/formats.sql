@@ -253,7 +253,6 @@ SELECT :'converted';
 -- What was converted stays as it is.
 SELECT gpss.convert(:'converted') = :'converted';
 SELECT pg_temp.error_of($$SELECT gpss.convert('KAFKA: {INPUTS: 1}')$$);
-SELECT pg_temp.error_of($$SELECT gpss.convert(NULL) IS NULL$$);
 
 SET client_min_messages = warning;
 DROP SERVER kafka CASCADE;

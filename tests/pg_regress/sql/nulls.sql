@@ -27,3 +27,9 @@ FROM (
       AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'gpss')
 ) AS tried
 ORDER BY function COLLATE "C", position;
+-- Those that are: NULL is the format's or the view's answer to NULL.
+SELECT p.oid::regprocedure FROM pg_depend AS d
+JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND p.proisstrict
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'gpss')
+ORDER BY p.oid::regprocedure::text COLLATE "C";

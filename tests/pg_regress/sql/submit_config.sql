@@ -194,7 +194,6 @@ SELECT replacement, regexp_replace(pg_temp.error_of(format('SELECT gpss.submit_j
     ('ERROR_LIMIT: 25', 'FILTER: jdata->>''a''')
 ) AS v (replaced, replacement);
 SELECT pg_temp.error_of(format('SELECT gpss.submit_job(%L, %L)', name, pg_temp.config())) FROM (VALUES (''), (' ')) AS v (name);
-SELECT gpss.submit_job(NULL, pg_temp.config()) IS NULL;
 SELECT pg_temp.error_of('SELECT * FROM gpss.check(pg_temp.config(''TOPIC:'', ''TOPICS:''))');
 
 -- What a job was submitted as, one row for each of its tables.
