@@ -3,41 +3,41 @@
 
 mod e2e {
     mod audit;
-    mod bad_messages;
     mod bulk;
-    mod changes;
     mod configurations;
     mod connections;
     mod conversions;
+    mod crash;
     mod dumps;
     mod encodings;
-    mod errors;
     mod fences;
     mod field;
     mod formats;
     mod jobs;
     mod joins;
-    mod life;
-    mod lifecycle;
     mod loads;
+    mod mapping_changes;
     mod memory;
     mod nesting;
     mod offsets;
+    mod outages;
     mod partitions;
     mod progress;
     mod real_example;
     mod reasons;
     mod registries;
+    mod rejects;
+    mod restart_and_drop;
     mod scan;
     mod scan_json;
     mod schedule;
     mod schema_ids;
     mod statistics;
-    mod surroundings;
-    mod survival;
     mod targets;
     mod terminations;
     mod tokens;
     mod topics;
     mod triggers;
+    mod undecodable;
+    mod while_running_ddl;
 }

@@ -3,15 +3,15 @@
 
 use super::delivery::{self, Promise};
 use super::{
-    Named, answer, dryrun, from_config, job_or_config, remarks, schemas, submit, trial_as_owner,
+    Named, answer, dryrun, job_objects, job_or_config, remarks, schemas, submit, trial_as_owner,
 };
 use crate::catalog::jobs::Job;
-use crate::fdw::asking;
+use crate::fdw::cancellable;
 use crate::fdw::columns::Layout;
 use crate::fdw::formats::Formats;
 use crate::fdw::needs::Needs;
-use crate::fdw::options::{Place, Privileges, validate};
-use crate::fdw::source::{self, KafkaSource};
+use crate::fdw::options::{OptionContext, Privileges, validate};
+use crate::fdw::source::{self, TopicOptions};
 use crate::pg::call::{Json, Text};
 use crate::pg::caught::{Level, raise};
 use crate::pg::fdw::Table;
@@ -76,8 +76,8 @@ fn run(text: &str, properties: Json) -> Result<Vec<Finding>> {
 fn check_config(tx: &Tx, config: &LoadConfig, findings: &mut Vec<Finding>) {
     let kafka = &config.source;
     // What CREATE SERVER and CREATE USER MAPPING would refuse is not tried either.
-    let properties = from_config::check_wrapper_usage().and_then(|()| {
-        validate(Place::UserMapping, &kafka.properties, Privileges::of_current_user())?;
+    let properties = job_objects::check_wrapper_usage().and_then(|()| {
+        validate(OptionContext::UserMapping, &kafka.properties, Privileges::of_current_user())?;
         Properties::new(&kafka.brokers, &kafka.properties)
     });
     check_kafka(properties, &kafka.topic, kafka.partitions.as_ref(), findings);
@@ -114,7 +114,7 @@ fn check_source(tx: &Tx, spec: &JobSpec, owner: pg_sys::Oid, findings: &mut Vec<
     let found = subtx(tx, || {
         let table = Table::load(schemas::table_oid(tx, &spec.source)?);
         source::check_wrapper(&table)?;
-        let kafka = KafkaSource::of(&table)?;
+        let kafka = TopicOptions::of(&table)?;
         Ok((kafka, source::properties(&table, owner)?, formats_of(&table, owner)))
     });
     match found {
@@ -139,7 +139,7 @@ fn check_registries(formats: Result<Formats>, findings: &mut Vec<Finding>) {
     for registry in formats.registries() {
         let detail = |()| format!("the schema registry at {registry} answers");
         let asked = Arc::clone(registry);
-        let answer = asking::ask(registry, move || asked.check()).and_then(|answer| answer);
+        let answer = cancellable::ask(registry, move || asked.check()).and_then(|answer| answer);
         note(findings, "schema registry", answer.map(detail));
     }
     signals::check_for_interrupts();

@@ -7,7 +7,7 @@ use crate::pg::spi;
 use crate::pg::tx::Tx;
 use gpss_model::config::{Column, IGNORED, LoadConfig};
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::job::{JobSpec, Mode, Output, RowOf, TableName, Transformer};
+use gpss_model::job::{JobSpec, Mode, RowOf, TableName, TargetSpec, Transformer};
 use gpss_model::names;
 use gpss_model::statement::{
     TargetColumn, is_ignored, mapping_of_same_names, qualified, quote_ident, same_name,
@@ -223,7 +223,7 @@ fn going_nowhere(tx: &Tx, spec: &JobSpec) -> Result<Option<Error>> {
 }
 
 /// Is its mapping that of the columns of the same names?
-fn goes_by_name(output: &Output, source: &[String]) -> bool {
+fn goes_by_name(output: &TargetSpec, source: &[String]) -> bool {
     output.mapping.as_ref().is_some_and(|mapping| {
         mapping.iter().all(|m| source.iter().any(|name| m.expression == quote_ident(name)))
     })

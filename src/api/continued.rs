@@ -3,7 +3,7 @@
 
 use crate::catalog::jobs::Job;
 use crate::catalog::offsets::{self, Inherited, Twin};
-use crate::fdw::source::KafkaSource;
+use crate::fdw::source::TopicOptions;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::Table;
 use crate::pg::spi;
@@ -107,7 +107,7 @@ fn chosen(tx: &Tx, job: &Job) -> Result<Option<Partitions>> {
         "SELECT c::pg_catalog.oid FROM pg_catalog.to_regclass($1) AS t (c) WHERE c IS NOT NULL";
     let name = qualified(&job.spec.source);
     let found = spi::select(tx, sql, &[name.as_str().into()], |row| row.get::<Oid>(1))?;
-    let source = found.into_iter().next().map(|oid| KafkaSource::of(&Table::load(oid)));
+    let source = found.into_iter().next().map(|oid| TopicOptions::of(&Table::load(oid)));
     Ok(source.and_then(Result::ok).and_then(|source| source.partitions))
 }
 

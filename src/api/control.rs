@@ -5,7 +5,7 @@ use super::schemas::table_oid;
 use super::{answer, check_owner, unknown_job};
 use crate::catalog::jobs::Job;
 use crate::catalog::{jobs, locks, processes, runs};
-use crate::fdw::source::{self, KafkaSource};
+use crate::fdw::source::{self, TopicOptions};
 use crate::pg::board::Board;
 use crate::pg::call::{Json, Required, Text};
 use crate::pg::fdw::Table;
@@ -160,7 +160,7 @@ fn check_reset(tx: &Tx, job: &Job, reset: &Reset) -> Result<()> {
     }
     let found = subtx(tx, || {
         let table = Table::load(table_oid(tx, &job.spec.source)?);
-        let topic = KafkaSource::of(&table)?.topic;
+        let topic = TopicOptions::of(&table)?.topic;
         Ok((topic, Consumer::open(&source::properties(&table, job.owner)?)?))
     });
     let Ok((topic, consumer)) = found else { return Ok(()) };

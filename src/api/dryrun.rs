@@ -5,8 +5,8 @@ use super::{Named, answer, continued, control, job_or_config, schemas, submit, t
 use crate::catalog::errors::reason_text;
 use crate::catalog::jobs::Job;
 use crate::fdw::batch::Batch;
-use crate::fdw::sample;
-use crate::fdw::session::{self, Decoding, Running};
+use crate::fdw::handover::{self, Decoding, Running};
+use crate::fdw::peek;
 use crate::pg::call::{Json, Required, Text};
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::{Table, relation_columns};
@@ -14,11 +14,11 @@ use crate::pg::signals;
 use crate::pg::spi::Plan;
 use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
+use gpss_model::block::Verdict;
 use gpss_model::epoch;
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::job::{JobSpec, Mapping, Output};
+use gpss_model::job::{JobSpec, Mapping, TargetSpec};
 use gpss_model::reset::{Reset, Start};
-use gpss_model::rows::Verdict;
 use gpss_model::statement::{self, qualified};
 use pgrx::prelude::*;
 use std::collections::BTreeMap;
@@ -171,7 +171,7 @@ fn try_out(tx: &Tx, job: &Job, from: From<'_>, count: usize) -> Result<(Vec<Line
 fn rows(tx: &Tx, job: &Job, from: From<'_>, count: usize) -> Result<(Vec<Line>, usize)> {
     let outputs = &job.spec.outputs;
     let statements = submit::check_statements(tx, &job.spec)?;
-    let of_statement = |(output, statement): (&Output, String)| {
+    let of_statement = |(output, statement): (&TargetSpec, String)| {
         let target = qualified(&output.target);
         Line { target, statement: Some(statement), ..Line::default() }
     };
@@ -182,7 +182,7 @@ fn rows(tx: &Tx, job: &Job, from: From<'_>, count: usize) -> Result<(Vec<Line>, 
     let trials = outputs.iter().map(|output| trial_of(tx, &job.spec, output, &table));
     let trials = trials.collect::<Result<Vec<_>>>()?;
     let (plans, decoding) = Decoding::prepare(tx, &table, job.owner, &trials)?;
-    let messages = sample::take(&table, job.owner, from, &decoding.needs, count)?;
+    let messages = peek::take(&table, job.owner, from, &decoding.needs, count)?;
     let decoding = Rc::new(decoding);
     let mut lines = vec![];
     for ((output, statement), plan) in outputs.iter().zip(statements).zip(&plans) {
@@ -198,7 +198,7 @@ fn rows(tx: &Tx, job: &Job, from: From<'_>, count: usize) -> Result<(Vec<Line>, 
 
 /// How the target's column of a date or time is made, if it has one only: what a trial finds wrong with
 /// such a value is about that one.
-fn only_time(tx: &Tx, output: &Output) -> Result<Option<Mapping>> {
+fn only_time(tx: &Tx, output: &TargetSpec) -> Result<Option<Mapping>> {
     let columns = relation_columns(schemas::table_oid(tx, &output.target)?);
     let is_time = |mapping: &&Mapping| {
         let column = columns.iter().find(|column| column.name == mapping.column);
@@ -237,7 +237,9 @@ fn of_message(
         statement: plan.id(),
     };
     let found = subtx(tx, || {
-        session::with_batch(running, || plan.execute_returning(tx, &[], |row| row.get::<String>(1)))
+        handover::with_batch(running, || {
+            plan.execute_returning(tx, &[], |row| row.get::<String>(1))
+        })
     });
     signals::check_for_interrupts();
     match found {
@@ -254,7 +256,7 @@ fn of_message(
 }
 
 /// The rows of an output's statement as JSON, each value as its column's type.
-fn trial_of(tx: &Tx, spec: &JobSpec, output: &Output, table: &Table) -> Result<String> {
+fn trial_of(tx: &Tx, spec: &JobSpec, output: &TargetSpec, table: &Table) -> Result<String> {
     let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
     let target = relation_columns(schemas::table_oid(tx, &output.target)?);
     statement::trial_statement(spec, output, &source, &target)

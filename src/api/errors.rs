@@ -3,7 +3,7 @@
 use super::{answer, check_owner, unknown_job};
 use crate::catalog::errors::{self, Selection};
 use crate::catalog::jobs::{self, Job};
-use crate::fdw::source::KafkaSource;
+use crate::fdw::source::TopicOptions;
 use crate::load::{Statement, load_again};
 use crate::pg::acl::{self, AsUser};
 use crate::pg::call::Text;
@@ -43,7 +43,7 @@ fn retry(name: &str, ids: Option<&[i64]>) -> Result<(i64, i64)> {
     spi::exec(&tx, "SET CONSTRAINTS ALL IMMEDIATE", &[])?;
     let _owner = as_owner(&tx, &job)?;
     let (statement, table) = Statement::prepare(&tx, &job)?;
-    let topic = KafkaSource::of(&table)?.topic;
+    let topic = TopicOptions::of(&table)?.topic;
     let selection = Selection { job_ids: &job_ids, topic: &topic, ids };
     let (mut last, mut tried, mut failed) = (0, 0, 0);
     loop {
@@ -58,7 +58,7 @@ fn retry(name: &str, ids: Option<&[i64]>) -> Result<(i64, i64)> {
 }
 
 /// The mapping runs as the job's owner, as in the job. He may be somebody else than the caller, whose
-/// session he is not to change.
+/// session it is not to change.
 fn as_owner(tx: &Tx, job: &Job) -> Result<AsUser> {
     let owner = match acl::current_user() == job.owner {
         true => AsUser::role(job.owner),

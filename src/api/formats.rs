@@ -1,15 +1,15 @@
 //! The format functions: any payload through the decoders of the foreign tables.
 
 use super::answer;
-use crate::fdw::function::{FormatFunction, Kind};
+use crate::fdw::format_function::{FormatFunction, FormatFunctionKind};
 use crate::pg::fdw::function::call;
-use gpss_model::content::Format;
+use gpss_model::format::Format;
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
 
 /// All formats whose rules are in this extension, but for protobuf.
 struct Gpss;
 
-impl Kind for Gpss {
+impl FormatFunctionKind for Gpss {
     const FORMATS: &'static [Format] = &[
         Format::Json,
         Format::Jsonl,
@@ -23,7 +23,7 @@ impl Kind for Gpss {
 
 struct Protobuf;
 
-impl Kind for Protobuf {
+impl FormatFunctionKind for Protobuf {
     const FORMATS: &'static [Format] = &[Format::Protobuf];
 }
 

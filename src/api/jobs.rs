@@ -1,7 +1,7 @@
 //! Jobs as definitions: submit and remove.
 
 use super::submit::{self, PlainJob};
-use super::{answer, check_owner, control, delivery, from_config, remarks, unknown_job};
+use super::{answer, check_owner, control, delivery, job_objects, remarks, unknown_job};
 use crate::catalog::{jobs, runs};
 use crate::pg::call::{Json, Required, Text};
 use crate::pg::tx::Tx;
@@ -128,7 +128,7 @@ fn remove_job(name: Text) {
             )
             .hint("Stop it with gpss.stop_job first."));
         }
-        from_config::drop_objects(&tx, &job)?;
+        job_objects::drop_objects(&tx, &job)?;
         runs::forget(&tx, job.id)?;
         jobs::mark_removed(&tx, job.id)?;
         caught::log(format!("gpss job \"{name}\" was removed"));

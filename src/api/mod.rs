@@ -10,7 +10,7 @@ mod delivery;
 pub mod dryrun;
 pub mod errors;
 pub mod formats;
-mod from_config;
+mod job_objects;
 pub mod jobs;
 pub mod load;
 mod owner;

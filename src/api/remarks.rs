@@ -6,8 +6,8 @@ use crate::fdw::columns::Layout;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::Table;
 use crate::pg::tx::Tx;
-use gpss_model::content::{Content, Format};
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::{Format, FormatSpec};
 use gpss_model::job::JobSpec;
 
 /// Tells the user all of it.
@@ -36,7 +36,7 @@ pub fn all(tx: &Tx, spec: &JobSpec) -> Result<Vec<(Level, Error)>> {
     Ok(remarks)
 }
 
-fn lacks_schema(content: &Content) -> bool {
+fn lacks_schema(content: &FormatSpec) -> bool {
     content.format == Format::Avro
         && !content.has_schema()
         && content.get("schema_registry").is_none()

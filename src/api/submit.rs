@@ -1,9 +1,9 @@
 //! Making a job: from a GPSS configuration, with the foreign table it needs, or over one that exists.
-//! Everything is made as the calling user, with his privileges.
+//! Everything is made as the calling user, with its privileges.
 
-use super::{columns, delivery, from_config, schemas};
+use super::{columns, delivery, job_objects, schemas};
 use crate::catalog::jobs::{self, Job};
-use crate::fdw::source::{self, KafkaSource};
+use crate::fdw::source::{self, TopicOptions};
 use crate::pg::acl;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::{Table, relation_columns};
@@ -15,7 +15,7 @@ use gpss_model::config::{self, LoadConfig, Target};
 use gpss_model::error::{Error, Result, SqlState};
 use gpss_model::fragment::{enclosed, without_alias, without_semicolons};
 use gpss_model::job::{
-    Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, Output, TableName, Task, Transformer,
+    Commit, ErrorLimit, JobSpec, Mapping, Mode, Origin, TableName, TargetSpec, Task, Transformer,
 };
 use gpss_model::names;
 use gpss_model::statement::{self, insert_statement, qualified, quote_ident};
@@ -121,7 +121,7 @@ pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<Job> {
     let targets = targets_of(tx, config)?;
     let config = &columns::described(tx, config, &targets)?;
     let id = jobs::next_id(tx)?;
-    let mut spec = from_config::make(tx, id, config, targets)?;
+    let mut spec = job_objects::make(tx, id, config, targets)?;
     columns::settle(tx, &mut spec)?;
     check_task(tx, &spec)?;
     check_statements(tx, &spec)?;
@@ -134,8 +134,8 @@ pub fn from_config(tx: &Tx, name: &str, config: &LoadConfig) -> Result<Job> {
 pub fn replace(tx: &Tx, job: &Job, config: &LoadConfig) -> Result<()> {
     let targets = targets_of(tx, config)?;
     let config = &columns::described(tx, config, &targets)?;
-    from_config::drop_objects(tx, job)?;
-    let mut spec = from_config::make(tx, job.id, config, targets)?;
+    job_objects::drop_objects(tx, job)?;
+    let mut spec = job_objects::make(tx, job.id, config, targets)?;
     columns::settle(tx, &mut spec)?;
     check_task(tx, &spec)?;
     check_statements(tx, &spec)?;
@@ -210,9 +210,9 @@ pub fn from_table(tx: &Tx, name: &str, plain: PlainJob<'_>) -> Result<Job> {
     source::check_wrapper(&table)?;
     let mut spec = JobSpec {
         origin: Origin::Sql,
-        topic: KafkaSource::of(&table)?.topic,
+        topic: TopicOptions::of(&table)?.topic,
         source: TableName { schema: table.schema, name: table.name },
-        outputs: vec![Output {
+        outputs: vec![TargetSpec {
             target: table_name(tx, plain.target)?,
             mode: Mode::Insert,
             mapping: plain.mapping.map(mapping).transpose()?,
@@ -291,7 +291,7 @@ fn takes_several(mapping: &Mapping, sqlstate: SqlState) -> Error {
 }
 
 /// A missing privilege with the GRANT for it, where it is the one on the target or the source.
-fn with_grant(tx: &Tx, spec: &JobSpec, output: &Output, error: Error) -> Result<Error> {
+fn with_grant(tx: &Tx, spec: &JobSpec, output: &TargetSpec, error: Error) -> Result<Error> {
     for (table, privilege) in [(&output.target, "INSERT"), (&spec.source, "SELECT")] {
         let sql = "SELECT pg_catalog.has_table_privilege($1, $2)
             OR pg_catalog.has_any_column_privilege($1, $2)";
@@ -343,7 +343,7 @@ fn check_task(tx: &Tx, spec: &JobSpec) -> Result<()> {
 fn error_of_transformer(
     tx: &Tx,
     mut error: Error,
-    output: &Output,
+    output: &TargetSpec,
     transformer: &Transformer,
 ) -> Error {
     let taken = subtx(tx, || columns::row_taken(tx, transformer));
@@ -370,7 +370,7 @@ pub const TRANSFORMER: &str = "A transformer is a function (row, json) that retu
     anyelement, the function returns another type, and its code reads source columns that the target \
     lacks, the source's columns.";
 
-fn check_statement(tx: &Tx, spec: &JobSpec, output: &Output) -> Result<String> {
+fn check_statement(tx: &Tx, spec: &JobSpec, output: &TargetSpec) -> Result<String> {
     let temporary = "SELECT FROM pg_catalog.pg_class
         WHERE oid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass::pg_catalog.oid
           AND relpersistence OPERATOR(pg_catalog.=) 't'";

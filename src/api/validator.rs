@@ -1,7 +1,7 @@
 //! The validator of the foreign data wrapper: called for each object that carries options.
 
 use super::answer;
-use crate::fdw::options::{Place, Privileges, validate};
+use crate::fdw::options::{OptionContext, Privileges, validate};
 use crate::pg::call::Text;
 use crate::pg::{caught, fdw};
 use pgrx::pg_sys;
@@ -11,11 +11,11 @@ use pgrx::prelude::*;
 #[pg_extern(schema = "gpss", name = "fdw_validator")]
 fn fdw_validator(options: Vec<Option<Text>>, catalog: pg_sys::Oid) {
     let place = match catalog {
-        pg_sys::ForeignServerRelationId => Place::Server,
-        pg_sys::UserMappingRelationId => Place::UserMapping,
-        pg_sys::ForeignTableRelationId => Place::Table,
-        pg_sys::AttributeRelationId => Place::Column,
-        _ => Place::Wrapper,
+        pg_sys::ForeignServerRelationId => OptionContext::Server,
+        pg_sys::UserMappingRelationId => OptionContext::UserMapping,
+        pg_sys::ForeignTableRelationId => OptionContext::Table,
+        pg_sys::AttributeRelationId => OptionContext::Column,
+        _ => OptionContext::Wrapper,
     };
     answer(|| {
         let options = fdw::options_from_array(options)?;

@@ -5,9 +5,9 @@ use crate::pg::acl::AsUser;
 use crate::pg::encoding;
 use crate::pg::spi::{Arg, Plan, Row, Type};
 use crate::pg::tx::Tx;
+use gpss_model::block::MessageParts;
 use gpss_model::error::{Error, Result, SqlState};
 use gpss_model::printable::{counted, shortened};
-use gpss_model::rows::Message;
 use gpss_model::statement::quote_literal;
 use std::borrow::Cow;
 
@@ -161,8 +161,8 @@ pub struct Recorded {
 
 impl Recorded {
     /// As it came from Kafka.
-    pub fn message(&self) -> Message<'_> {
-        Message {
+    pub fn message(&self) -> MessageParts<'_> {
+        MessageParts {
             partition: self.partition,
             offset: self.offset,
             timestamp: self.timestamp_ms,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Which topic offsets belong to: None where brokers have no such id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct TopicIdentity {
     pub cluster_id: Option<String>,
     pub topic_id: Option<String>,
 }
@@ -19,7 +19,7 @@ pub struct Stored {
     pub next: i64,
     /// The partition's end as last heard of.
     pub high: i64,
-    pub origin: Origin,
+    pub origin: TopicIdentity,
 }
 
 /// Partition → next offset.
@@ -33,7 +33,7 @@ pub fn stored(tx: &Tx, job_id: i64) -> Result<BTreeMap<i32, Stored>> {
             greatest(coalesce(high_watermark, next_offset), next_offset), cluster_id, topic_id
         FROM gpss.offsets WHERE job_id = $1";
     let row = |row: &Row<'_>| {
-        let origin = Origin { cluster_id: row.get(4)?, topic_id: row.get(5)? };
+        let origin = TopicIdentity { cluster_id: row.get(4)?, topic_id: row.get(5)? };
         Ok((row.get(1)?, Stored { next: row.get(2)?, high: row.get(3)?, origin }))
     };
     Ok(select(tx, sql, &[Arg::from(job_id)], row)?.into_iter().collect())
@@ -45,7 +45,7 @@ pub fn position(
     job_id: i64,
     positions: &BTreeMap<i32, i64>,
     high: &BTreeMap<i32, i64>,
-    origin: &Origin,
+    origin: &TopicIdentity,
 ) -> Result<()> {
     let sql = "INSERT INTO gpss.offsets AS o
             (job_id, partition, next_offset, begin_offset, high_watermark, cluster_id, topic_id)
@@ -96,7 +96,7 @@ pub fn watermarks(tx: &Tx, job_id: i64, high: &BTreeMap<i32, i64>) -> Result<()>
     Ok(())
 }
 
-/// Partitions that the topic has no longer, because it was made anew with fewer: nothing is left to
+/// Partitions that the topic has no longer, because it was recreated with fewer: nothing is left to
 /// read in them.
 pub fn close(tx: &Tx, job_id: i64, partitions: &[i32]) -> Result<()> {
     let sql = "UPDATE gpss.offsets SET high_watermark = next_offset,
@@ -147,7 +147,11 @@ impl Inherited {
 
 /// The offsets of the jobs that loaded the same topic of the same cluster into the same tables from a
 /// GPSS configuration: GPSS resumes by topic and table, not by job. Without an origin: of any cluster.
-pub fn inherited(tx: &Tx, job_id: i64, origin: Option<&Origin>) -> Result<Option<Inherited>> {
+pub fn inherited(
+    tx: &Tx,
+    job_id: i64,
+    origin: Option<&TopicIdentity>,
+) -> Result<Option<Inherited>> {
     let cluster_id = origin.and_then(|origin| origin.cluster_id.as_deref());
     if origin.is_some() && cluster_id.is_none() {
         // Who knows whether it is the same cluster.
@@ -217,9 +221,9 @@ pub fn of_other_kind(tx: &Tx, job_id: i64) -> Result<Option<Twin>> {
     Ok(Some(Twin { name, next: load(tx, id)?, rejected }))
 }
 
-impl Origin {
+impl TopicIdentity {
     /// Neither id says that it is another topic.
-    pub fn may_be(&self, other: &Origin) -> bool {
+    pub fn may_be(&self, other: &TopicIdentity) -> bool {
         let same = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
         same(&self.cluster_id, &other.cluster_id) && same(&self.topic_id, &other.topic_id)
     }

@@ -326,7 +326,7 @@ pub fn forget(tx: &Tx, job_id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Has the job committed a batch within the last so many microseconds?
+/// Has the job committed a batch within this number of microseconds?
 pub fn has_loaded_within(tx: &Tx, job_id: i64, micros: i64) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM gpss.offsets WHERE job_id = $1 AND rows_loaded > 0
         AND updated_at > pg_catalog.clock_timestamp() - $2 * interval '1 microsecond')";

@@ -1,15 +1,15 @@
 //! A run of decoded messages: what one transaction loads.
 
 use gpss_format::{MessageDecoder, Room};
+use gpss_model::block::{Block, MessageParts, MessageSpans, Verdict, Width};
 use gpss_model::error::Result;
-use gpss_model::rows::{Message, Row, Rows, Verdict, Width};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// A stretch of a block.
 #[derive(Clone, Debug)]
 pub struct Part {
-    pub rows: Arc<Rows>,
+    pub rows: Arc<Block>,
     pub range: Range<usize>,
 }
 
@@ -41,11 +41,11 @@ impl Batch {
     }
 
     /// The blocks that nobody else holds.
-    pub fn into_blocks(self) -> impl Iterator<Item = Rows> {
+    pub fn into_blocks(self) -> impl Iterator<Item = Block> {
         self.parts.into_iter().filter_map(|part| Arc::into_inner(part.rows))
     }
 
-    pub fn rows(&self) -> impl Iterator<Item = (&Arc<Rows>, &Row)> {
+    pub fn rows(&self) -> impl Iterator<Item = (&Arc<Block>, &MessageSpans)> {
         self.parts.iter().flat_map(|part| {
             part.range.clone().filter_map(|i| part.rows.row(i).map(|row| (&part.rows, row)))
         })
@@ -120,10 +120,10 @@ impl Cursor {
 ///
 /// # Errors
 /// What is not a message's fault.
-pub fn decode_again(rows: &Rows, decoder: &mut MessageDecoder, width: Width) -> Result<Rows> {
-    let mut out = Rows::with_capacity(width, rows.count(), rows.bytes());
+pub fn decode_again(rows: &Block, decoder: &mut MessageDecoder, width: Width) -> Result<Block> {
+    let mut out = Block::with_capacity(width, rows.count(), rows.bytes());
     for row in (0..rows.count()).filter_map(|i| rows.row(i)) {
-        let message = Message {
+        let message = MessageParts {
             partition: row.partition,
             offset: row.offset,
             timestamp: row.timestamp,
@@ -150,18 +150,18 @@ pub fn decode_again(rows: &Rows, decoder: &mut MessageDecoder, width: Width) -> 
 /// # Errors
 /// What is not a message's fault.
 pub fn decode<'a>(
-    messages: impl Iterator<Item = Message<'a>>,
+    messages: impl Iterator<Item = MessageParts<'a>>,
     decoder: &mut MessageDecoder,
     width: Width,
 ) -> Result<Batch> {
     let mut batch = Batch::default();
-    let mut rows = Rows::with_capacity(width, 0, 0);
-    let mut add = |rows: Rows| {
+    let mut rows = Block::with_capacity(width, 0, 0);
+    let mut add = |rows: Block| {
         batch.take(&mut Part { range: 0..rows.count(), rows: Arc::new(rows) }, usize::MAX);
     };
     for message in messages {
         if decoder.decode(&message, &mut rows)? == Room::Full {
-            add(std::mem::replace(&mut rows, Rows::with_capacity(width, 0, 0)));
+            add(std::mem::replace(&mut rows, Block::with_capacity(width, 0, 0)));
             // An empty block takes any message.
             decoder.decode(&message, &mut rows)?;
         }
@@ -175,9 +175,9 @@ mod tests {
     use super::*;
 
     fn block(first: i64, count: i64) -> Part {
-        let mut rows = Rows::default();
+        let mut rows = Block::default();
         for offset in first..first + count {
-            let message = Message {
+            let message = MessageParts {
                 partition: 0,
                 offset,
                 timestamp: None,

@@ -4,9 +4,9 @@
 use crate::pg::datum;
 use crate::pg::fdw::{Column, JsonCall, Table};
 use gpss_format::{Cast, JsonField, Step};
-use gpss_model::content::{self, Content, Format};
+use gpss_model::block::Side;
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::rows::Side;
+use gpss_model::format::{self, Format, FormatSpec};
 use pgrx::pg_sys;
 
 /// Where a column's value comes from.
@@ -38,7 +38,7 @@ pub enum ColumnSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Of value and key; None: not decoded.
-    pub contents: [Option<Content>; 2],
+    pub contents: [Option<FormatSpec>; 2],
     /// In the order of the table's columns.
     pub sources: Vec<ColumnSource>,
     /// The members that bytea columns take of a document of a format that has bytes.
@@ -202,17 +202,17 @@ impl Layout {
 ///
 /// # Errors
 /// `INVALID_PARAMETER`: an option of a format that the table does not have.
-pub fn contents(options: &[(String, String)]) -> Result<[Option<Content>; 2]> {
+pub fn contents(options: &[(String, String)]) -> Result<[Option<FormatSpec>; 2]> {
     let get = |name: &str| options.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     let value = Format::by_name(get("format").unwrap_or("json")).unwrap_or(Format::Json);
     let key = get("key_format").and_then(Format::by_name);
-    let mut contents = [Some(Content::new(value)), key.map(Content::new)];
+    let mut contents = [Some(FormatSpec::new(value)), key.map(FormatSpec::new)];
     for (name, value) in options {
         let (side, own) = match name.strip_prefix("key_") {
             Some(own) => (Side::Key, own),
             None => (Side::Value, name.as_str()),
         };
-        if content::option(own).is_none() {
+        if format::option(own).is_none() {
             continue;
         }
         match &mut contents[side as usize] {

@@ -8,17 +8,17 @@ use crate::pg::caught::caught;
 use crate::pg::fdw::{RowWriter, Table, type_name};
 use crate::pg::spi::{self, Arg, Plan, Type};
 use crate::pg::tx::Tx;
-use gpss_model::content::{Content, Format};
+use gpss_model::block::Side;
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::{Format, FormatSpec};
 use gpss_model::fragment::function_name;
-use gpss_model::rows::Side;
 use gpss_model::statement::{quote_ident, quote_literal};
 
 /// Rows that a function may return for one message.
 const MAX_ROWS: usize = 1_000_000;
 
 /// A column of the scan's rows and its place among those that the function returns.
-pub type Place = (usize, usize);
+pub type OutputColumn = (usize, usize);
 
 /// The function of one side of a table's messages.
 pub struct RowFunction {
@@ -109,7 +109,11 @@ impl RowFunction {
 }
 
 /// Sets a scan's columns from a row of the function.
-pub fn fill(places: &[Place], row: &[Option<String>], out: &mut RowWriter<'_>) -> Result<()> {
+pub fn fill(
+    places: &[OutputColumn],
+    row: &[Option<String>],
+    out: &mut RowWriter<'_>,
+) -> Result<()> {
     for (column, place) in places {
         if let Some(Some(text)) = row.get(*place) {
             out.set_input(*column, text.as_bytes())?;
@@ -118,7 +122,7 @@ pub fn fill(places: &[Place], row: &[Option<String>], out: &mut RowWriter<'_>) -
     Ok(())
 }
 
-fn name(content: &Content) -> Result<&str> {
+fn name(content: &FormatSpec) -> Result<&str> {
     let name = content.get("formatter").ok_or_else(|| {
         Error::new(SqlState::INVALID_PARAMETER, "format custom needs the option \"formatter\"")
             .hint("It names an SQL function (bytea, jsonb) that returns rows.")
@@ -127,7 +131,7 @@ fn name(content: &Content) -> Result<&str> {
 }
 
 /// The arguments: the bytes, and the option `params` as the type that the function takes.
-fn call(content: &Content, argument: &str) -> Result<String> {
+fn call(content: &FormatSpec, argument: &str) -> Result<String> {
     let params = quote_literal(content.get("params").unwrap_or("{}"));
     Ok(format!("{}($1, {params}::pg_catalog.{argument})", name(content)?))
 }
@@ -136,7 +140,7 @@ fn call(content: &Content, argument: &str) -> Result<String> {
 ///
 /// # Errors
 /// `INVALID_PARAMETER`, `SYNTAX_ERROR`.
-pub fn check(content: &Content) -> Result<()> {
+pub fn check(content: &FormatSpec) -> Result<()> {
     name(content)?;
     if let Some(params) = content.get("params")
         && !serde_json::from_str(params).is_ok_and(|value: serde_json::Value| value.is_object())
@@ -160,7 +164,7 @@ enum Returns {
 }
 
 /// What the function returns and the type of its second argument: of several the first that it is for.
-fn signature(tx: &Tx, content: &Content) -> Result<(Returns, String)> {
+fn signature(tx: &Tx, content: &FormatSpec) -> Result<(Returns, String)> {
     let name = name(content)?;
     let sql = "SELECT CASE
             WHEN p.proargmodes IS NOT NULL AND p.proargmodes::text ~ '[obt]' THEN 'columns'

@@ -1,6 +1,6 @@
 //! From a foreign table's options to the decoders of its messages.
 
-use super::asking::Cancellable;
+use super::cancellable::Cancellable;
 use super::columns::{self, Layout};
 use super::custom;
 use super::needs::Needs;
@@ -12,9 +12,9 @@ use gpss_format::protobuf::{ProtobufDecoder, SchemaSource};
 use gpss_format::schema_id::Prefix;
 use gpss_format::schemas::Schemas;
 use gpss_format::{Decode, MessageDecoder, Reading, text_decoder};
-use gpss_model::content::{Content, Format};
+use gpss_model::block::Side;
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::rows::Side;
+use gpss_model::format::{Format, FormatSpec};
 use gpss_registry::{Registry, RegistryConfig, split_login};
 use pgrx::pg_sys::Oid;
 use std::io::Read;
@@ -65,7 +65,7 @@ pub struct Formats {
 
 struct SideFormat {
     /// None: not decoded.
-    content: Option<Content>,
+    content: Option<FormatSpec>,
     /// Names of the fields of a record, by position.
     fields: Vec<String>,
     /// Members of the document wanted as bytes.
@@ -190,7 +190,7 @@ impl SideFormat {
 }
 
 fn decoder_of_documents(
-    content: &Content,
+    content: &FormatSpec,
     schemas: Option<Arc<dyn Schemas>>,
     raw: &[String],
 ) -> Result<Box<dyn Decode>> {

@@ -3,8 +3,8 @@
 
 use crate::pg::acl::{self, Predefined};
 use gpss_kafka::properties::{self, Rule};
-use gpss_model::content::{self, Format, FormatOption, Kind};
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::{self, Format, FormatOption, OptionKind};
 use gpss_model::job::MissingTopic;
 use gpss_model::partitions::Partitions;
 use gpss_model::{brokers, suggest, topic};
@@ -14,7 +14,7 @@ use super::{formats, source};
 
 /// Which object an option belongs to (the catalog that the validator is called with).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum OptionContext {
     Wrapper,
     Server,
     UserMapping,
@@ -52,46 +52,66 @@ const FORMATS: [&str; Format::ALL.len()] = {
 
 struct OptionRule {
     name: &'static str,
-    place: Place,
+    place: OptionContext,
     required: bool,
     /// The values allowed; empty: any text but the empty one.
     values: &'static [&'static str],
 }
 
 const OPTIONS: [OptionRule; 11] = [
-    OptionRule { name: "brokers", place: Place::Server, required: true, values: &[] },
-    OptionRule { name: REGISTRY_USER, place: Place::UserMapping, required: false, values: &[] },
-    OptionRule { name: REGISTRY_PASSWORD, place: Place::UserMapping, required: false, values: &[] },
-    OptionRule { name: "topic", place: Place::Table, required: true, values: &[] },
-    OptionRule { name: "format", place: Place::Table, required: false, values: &FORMATS },
-    OptionRule { name: "key_format", place: Place::Table, required: false, values: &FORMATS },
-    OptionRule { name: "partitions", place: Place::Table, required: false, values: &[] },
+    OptionRule { name: "brokers", place: OptionContext::Server, required: true, values: &[] },
+    OptionRule {
+        name: REGISTRY_USER,
+        place: OptionContext::UserMapping,
+        required: false,
+        values: &[],
+    },
+    OptionRule {
+        name: REGISTRY_PASSWORD,
+        place: OptionContext::UserMapping,
+        required: false,
+        values: &[],
+    },
+    OptionRule { name: "topic", place: OptionContext::Table, required: true, values: &[] },
+    OptionRule { name: "format", place: OptionContext::Table, required: false, values: &FORMATS },
+    OptionRule {
+        name: "key_format",
+        place: OptionContext::Table,
+        required: false,
+        values: &FORMATS,
+    },
+    OptionRule { name: "partitions", place: OptionContext::Table, required: false, values: &[] },
     OptionRule {
         name: "fallback_offset",
-        place: Place::Table,
+        place: OptionContext::Table,
         required: false,
         values: &["earliest", "latest"],
     },
     OptionRule {
         name: "missing_topic",
-        place: Place::Table,
+        place: OptionContext::Table,
         required: false,
         values: &MissingTopic::NAMES,
     },
-    OptionRule { name: "source", place: Place::Column, required: false, values: &COLUMN_SOURCES },
-    OptionRule { name: "field", place: Place::Column, required: false, values: &[] },
+    OptionRule {
+        name: "source",
+        place: OptionContext::Column,
+        required: false,
+        values: &COLUMN_SOURCES,
+    },
+    OptionRule { name: "field", place: OptionContext::Column, required: false, values: &[] },
 ];
 
 impl OptionRule {
-    fn belongs_to(&self, place: Place) -> bool {
-        self.place == place || (place == Place::Function && self.name == "format")
+    fn belongs_to(&self, place: OptionContext) -> bool {
+        self.place == place || (place == OptionContext::Function && self.name == "format")
     }
 }
 
 /// What some options ask for.
 #[derive(Clone, Copy, Debug)]
 pub struct Privileges {
-    /// USAGE on the wrapper: may have the server connect where he says.
+    /// USAGE on the wrapper: may have the server connect where it says.
     pub wrapper: bool,
     /// pg_read_server_files
     pub read_server_files: bool,
@@ -115,7 +135,7 @@ impl Privileges {
 
 /// Checks the options of one object; the answer is a list of remarks for the user.
 pub fn validate(
-    place: Place,
+    place: OptionContext,
     options: &[(String, String)],
     privileges: Privileges,
 ) -> Result<Vec<String>> {
@@ -126,13 +146,13 @@ pub fn validate(
             None if is_format_option(place, name) => {
                 check_format_option(place, name, value, privileges)?;
             }
-            None if matches!(place, Place::Server | Place::UserMapping) => {
+            None if matches!(place, OptionContext::Server | OptionContext::UserMapping) => {
                 remarks.extend(check_property(place, name, value, privileges)?);
             }
             None => return Err(unknown(place, name)),
         }
     }
-    if matches!(place, Place::Table | Place::Function) {
+    if matches!(place, OptionContext::Table | OptionContext::Function) {
         formats::check(options)?;
     }
     let missing = OPTIONS
@@ -144,7 +164,7 @@ pub fn validate(
             format!("option \"{}\" is required", rule.name),
         )
         .hint(match place {
-            Place::Server => "Write OPTIONS (brokers 'host:port[,host:port]').",
+            OptionContext::Server => "Write OPTIONS (brokers 'host:port[,host:port]').",
             _ => "Write OPTIONS (topic 'name').",
         })),
         None => Ok(remarks),
@@ -187,30 +207,30 @@ fn check_value(rule: &OptionRule, value: &str) -> Result<()> {
 
 /// The option of a format that a table's option is.
 fn format_option(name: &str) -> Option<&'static FormatOption> {
-    content::option(name.strip_prefix("key_").unwrap_or(name))
+    format::option(name.strip_prefix("key_").unwrap_or(name))
 }
 
-fn is_format_option(place: Place, name: &str) -> bool {
+fn is_format_option(place: OptionContext, name: &str) -> bool {
     match place {
-        Place::Table => format_option(name).is_some(),
-        Place::Function => content::option(name).is_some(),
-        Place::Server => OF_SERVERS.contains(&name),
-        Place::Wrapper | Place::UserMapping | Place::Column => false,
+        OptionContext::Table => format_option(name).is_some(),
+        OptionContext::Function => format::option(name).is_some(),
+        OptionContext::Server => OF_SERVERS.contains(&name),
+        OptionContext::Wrapper | OptionContext::UserMapping | OptionContext::Column => false,
     }
 }
 
 fn check_format_option(
-    place: Place,
+    place: OptionContext,
     name: &str,
     value: &str,
     privileges: Privileges,
 ) -> Result<()> {
     let Some(option) = format_option(name) else { return Ok(()) };
-    if option.kind == Kind::ServerFile && !privileges.read_server_files {
+    if option.kind == OptionKind::ServerFile && !privileges.read_server_files {
         return Err(denied_to_others(name, "pg_read_server_files"));
     }
     // Who makes a server has it already.
-    if option.name == "schema_registry" && place != Place::Server && !privileges.wrapper {
+    if option.name == "schema_registry" && place != OptionContext::Server && !privileges.wrapper {
         return Err(denied_to_connect(name));
     }
     if option.name == "schema_registry" && value.contains('@') {
@@ -222,8 +242,8 @@ fn check_format_option(
             "Everybody can read it. Set {REGISTRY_USER} and {REGISTRY_PASSWORD} with CREATE USER MAPPING."
         )));
     }
-    if place == Place::Server {
-        content::check(option, value)?;
+    if place == OptionContext::Server {
+        format::check(option, value)?;
         if option.name == "schema_registry" {
             gpss_registry::split_login(value)?;
         }
@@ -251,14 +271,14 @@ fn denied_to_others(name: &str, role: &str) -> Error {
 }
 
 fn check_property(
-    place: Place,
+    place: OptionContext,
     name: &str,
     value: &str,
     privileges: Privileges,
 ) -> Result<Option<String>> {
     match properties::classify(name) {
         Rule::Unknown => return Err(unknown(place, name)),
-        Rule::Secret if place == Place::Server => {
+        Rule::Secret if place == OptionContext::Server => {
             return Err(Error::new(
                 SqlState::FDW_INVALID_OPTION_NAME,
                 format!("option \"{name}\" is a secret and cannot be set on a server"),
@@ -268,7 +288,7 @@ fn check_property(
         Rule::ReadsServerFile if !privileges.read_server_files => {
             return Err(denied_to_others(name, "pg_read_server_files"));
         }
-        Rule::Connects if place != Place::Server && !privileges.wrapper => {
+        Rule::Connects if place != OptionContext::Server && !privileges.wrapper => {
             return Err(denied_to_connect(name));
         }
         Rule::RunsProgram if !privileges.execute_server_program => {
@@ -282,34 +302,36 @@ fn check_property(
 /// Which kind of object an option of ours belongs to.
 fn place_of(name: &str) -> Option<&'static str> {
     Some(match OPTIONS.iter().find(|o| o.name == name)?.place {
-        Place::Server => "the server",
-        Place::Table => "the foreign table",
-        Place::Column => "a column of the foreign table",
-        Place::Wrapper | Place::UserMapping | Place::Function => return None,
+        OptionContext::Server => "the server",
+        OptionContext::Table => "the foreign table",
+        OptionContext::Column => "a column of the foreign table",
+        OptionContext::Wrapper | OptionContext::UserMapping | OptionContext::Function => {
+            return None;
+        }
     })
 }
 
-fn unknown(place: Place, name: &str) -> Error {
+fn unknown(place: OptionContext, name: &str) -> Error {
     let own = OPTIONS.iter().filter(|o| o.belongs_to(place)).map(|o| o.name);
     let hint = match place {
-        Place::Wrapper => "The wrapper takes no options.".to_owned(),
-        Place::UserMapping if OF_SERVERS.contains(&name) => {
+        OptionContext::Wrapper => "The wrapper takes no options.".to_owned(),
+        OptionContext::UserMapping if OF_SERVERS.contains(&name) => {
             format!("The option \"{name}\" belongs to the server.")
         }
-        Place::Server if [REGISTRY_USER, REGISTRY_PASSWORD].contains(&name) => {
+        OptionContext::Server if [REGISTRY_USER, REGISTRY_PASSWORD].contains(&name) => {
             "Everybody can read a server's options. Set it with CREATE USER MAPPING.".to_owned()
         }
-        Place::UserMapping if place_of(name).is_some() => {
+        OptionContext::UserMapping if place_of(name).is_some() => {
             format!("The option \"{name}\" belongs to {}.", place_of(name).unwrap_or_default())
         }
-        Place::Server | Place::UserMapping => {
+        OptionContext::Server | OptionContext::UserMapping => {
             match suggest::nearest(name, own.chain(properties::names())) {
                 Some(near) => format!("Perhaps you meant the option \"{near}\"."),
                 None => "Besides \"brokers\", any librdkafka property may be set.".to_owned(),
             }
         }
-        Place::Table | Place::Function => {
-            let known = own.clone().chain(content::OPTIONS.iter().map(|option| option.name));
+        OptionContext::Table | OptionContext::Function => {
+            let known = own.clone().chain(format::OPTIONS.iter().map(|option| option.name));
             match suggest::nearest(name, known) {
                 Some(near) => format!("Perhaps you meant the option \"{near}\"."),
                 None => format!(
@@ -318,7 +340,7 @@ fn unknown(place: Place, name: &str) -> Error {
                 ),
             }
         }
-        Place::Column => {
+        OptionContext::Column => {
             format!("Valid options in this context are: {}.", own.collect::<Vec<_>>().join(", "))
         }
     };
@@ -336,48 +358,51 @@ mod tests {
         list.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()
     }
 
-    fn refused(place: Place, list: &[(&str, &str)]) -> Error {
+    fn refused(place: OptionContext, list: &[(&str, &str)]) -> Error {
         validate(place, &options(list), NOBODY).unwrap_err()
     }
 
     #[test]
     fn required_options_are_asked_for() {
-        assert_eq!(refused(Place::Server, &[]).message, "option \"brokers\" is required");
-        assert_eq!(refused(Place::Table, &[]).message, "option \"topic\" is required");
-        assert!(validate(Place::Server, &options(&[("brokers", "b:9092")]), NOBODY).is_ok());
+        assert_eq!(refused(OptionContext::Server, &[]).message, "option \"brokers\" is required");
+        assert_eq!(refused(OptionContext::Table, &[]).message, "option \"topic\" is required");
+        assert!(
+            validate(OptionContext::Server, &options(&[("brokers", "b:9092")]), NOBODY).is_ok()
+        );
     }
 
     #[test]
     fn unknown_options_get_the_nearest_name() {
-        let e = refused(Place::Server, &[("broker", "b:9092")]);
+        let e = refused(OptionContext::Server, &[("broker", "b:9092")]);
         assert_eq!(e.hint.as_deref(), Some("Perhaps you meant the option \"brokers\"."));
-        let e = refused(Place::Table, &[("topics", "t")]);
+        let e = refused(OptionContext::Table, &[("topics", "t")]);
         assert!(e.hint.unwrap().contains("topic"));
     }
 
     #[test]
     fn secrets_stay_out_of_servers_and_of_messages() {
-        let e = refused(Place::Server, &[("brokers", "b"), ("sasl.password", "hunter2")]);
+        let e = refused(OptionContext::Server, &[("brokers", "b"), ("sasl.password", "hunter2")]);
         assert_eq!(e.sqlstate, SqlState::FDW_INVALID_OPTION_NAME);
         assert!(!format!("{e:?}").contains("hunter2"));
         assert!(
-            validate(Place::UserMapping, &options(&[("sasl.password", "hunter2")]), NOBODY).is_ok()
+            validate(OptionContext::UserMapping, &options(&[("sasl.password", "hunter2")]), NOBODY)
+                .is_ok()
         );
     }
 
     #[test]
     fn properties_that_reach_outside_need_their_role() {
         for name in ["ssl.ca.location", "sasl.kerberos.kinit.cmd", "plugin.library.paths"] {
-            let e = refused(Place::Server, &[("brokers", "b"), (name, "x")]);
+            let e = refused(OptionContext::Server, &[("brokers", "b"), (name, "x")]);
             assert_eq!(e.sqlstate, SqlState::INSUFFICIENT_PRIVILEGE, "{name}");
         }
     }
 
     #[test]
     fn values_are_checked() {
-        let e = refused(Place::Table, &[("topic", "t"), ("format", "xml")]);
+        let e = refused(OptionContext::Table, &[("topic", "t"), ("format", "xml")]);
         assert!(e.hint.unwrap().starts_with("Valid values are: json, jsonl, csv,"));
-        let e = refused(Place::Column, &[("source", "colour")]);
+        let e = refused(OptionContext::Column, &[("source", "colour")]);
         assert!(e.hint.unwrap().contains("timestamp"));
     }
 }

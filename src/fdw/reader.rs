@@ -6,9 +6,9 @@ use crate::pg::latch;
 use crate::pg::threads::{self, Thread};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use gpss_format::{MessageDecoder, Room, headers_json, width};
-use gpss_kafka::{Consumer, Event, PartitionFault, Record, TopicFound, Waker};
+use gpss_kafka::{Consumer, Event, Message, PartitionFault, TopicFound, Waker};
+use gpss_model::block::{Block, MessageParts, Width};
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::rows::{Message, Rows, Width};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::formats::Formats;
+use super::handover::Position;
 use super::needs::Needs;
-use super::session::Position;
 use super::watch::Watch;
 
 /// A block is handed over when it has this many messages …
@@ -44,7 +44,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub enum Input {
     /// Messages, and the high watermarks of their partitions as known to the client.
-    Block { rows: Rows, high: Vec<Position> },
+    Block { rows: Block, high: Vec<Position> },
     /// The end of a partition was reached: everything below `offset` has been delivered.
     End { partition: i32, offset: i64 },
     /// The topic, when it has other partitions than before, or others of them have a leader.
@@ -67,7 +67,7 @@ pub type Show = Box<dyn Fn(&[Position], Duration) + Send>;
 /// Why a reader stopped by itself.
 #[derive(Debug)]
 pub enum Failure {
-    /// The offset is not on the broker (retention, or a topic made anew).
+    /// The offset is not on the broker (retention, or a recreated topic).
     OffsetGone {
         partition: i32,
     },
@@ -120,7 +120,7 @@ pub struct Reader {
     wake: Arc<EventFd>,
     /// Blocks that have been loaded go back to be filled again: new memory costs a page fault for
     /// each four kilobytes, in all as much as the decoding.
-    used: Sender<Rows>,
+    used: Sender<Block>,
     /// A question to a schema registry is not waited for when the reader is dropped.
     formats: Formats,
     thread: Option<Thread<()>>,
@@ -220,7 +220,7 @@ impl Reader {
     }
 
     /// Takes a block back that is not needed any more.
-    pub fn recycle(&self, rows: Rows) {
+    pub fn recycle(&self, rows: Block) {
         if rows.bytes() <= 2 * BLOCK_BYTES {
             // When the channel is full, enough are waiting.
             let _ = self.used.try_send(rows);
@@ -288,7 +288,7 @@ impl Out {
         self.wake.notify();
     }
 
-    fn send_rows(&self, rows: Rows, consumer: &Consumer, topic: &str) {
+    fn send_rows(&self, rows: Block, consumer: &Consumer, topic: &str) {
         let mut high: Vec<Position> = vec![];
         for row in (0..rows.count()).filter_map(|i| rows.row(i)) {
             if !high.iter().any(|(partition, _)| *partition == row.partition)
@@ -300,7 +300,7 @@ impl Out {
         self.send_block(rows, high);
     }
 
-    fn send_block(&self, rows: Rows, high: Vec<Position>) {
+    fn send_block(&self, rows: Block, high: Vec<Position>) {
         self.budget.reserve(rows.bytes(), &self.stop);
         self.send(Input::Block { rows, high });
     }
@@ -320,7 +320,7 @@ struct Work {
     headers: bool,
     out: Out,
     orders: Receiver<Order>,
-    reusable: Receiver<Rows>,
+    reusable: Receiver<Block>,
     watch: Option<Watch>,
     show: Option<Show>,
     /// When the ends of partitions were last asked for.
@@ -485,7 +485,7 @@ impl Work {
 
     /// One poll and the blocks it fills.
     fn read_slice(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
-        let mut blocks: Vec<Rows> = vec![];
+        let mut blocks: Vec<Block> = vec![];
         let mut ends = vec![];
         let mut waiting = vec![];
         let mut failure = None;
@@ -554,11 +554,11 @@ impl Work {
 
     /// An empty block: a used one, or one with room for as much as the last one held: a busy topic
     /// fills it without growing it, a quiet one does not allocate a megabyte for one message.
-    fn block(&self) -> Rows {
+    fn block(&self) -> Block {
         let (rows, bytes) = self.expected;
         match self.reusable.try_recv() {
             Ok(used) => used.emptied(self.width),
-            Err(_) => Rows::with_capacity(self.width, rows, bytes + bytes / 8),
+            Err(_) => Block::with_capacity(self.width, rows, bytes + bytes / 8),
         }
     }
 
@@ -568,9 +568,9 @@ impl Work {
     /// What is not the message's fault.
     fn push(
         &mut self,
-        record: &Record<'_>,
+        record: &Message<'_>,
         headers: &mut Vec<u8>,
-        blocks: &mut Vec<Rows>,
+        blocks: &mut Vec<Block>,
     ) -> Result<()> {
         self.next.insert(record.partition, record.offset + 1);
         headers.clear();
@@ -580,7 +580,7 @@ impl Work {
                 headers_json(list, headers);
             }
         }
-        let message = Message {
+        let message = MessageParts {
             partition: record.partition,
             offset: record.offset,
             timestamp: record.timestamp_ms.filter(|ms| (0..END_OF_TIME).contains(ms)),

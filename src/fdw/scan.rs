@@ -2,18 +2,18 @@
 //! anywhere else.
 
 use super::batch::{Batch, Cursor, decode_again};
-use super::cells::Shape;
 use super::columns::{self, ColumnSource, Layout};
-use super::custom::{self, Place, RowFunction, TextRows};
+use super::custom::{self, OutputColumn, RowFunction, TextRows};
+use super::handover::{self, Running};
 use super::needs::Needs;
-use super::session::{self, Running};
-use super::source::{self, KafkaSource};
-use super::topic::TopicScan;
+use super::projection::Projection;
+use super::source::{self, TopicOptions};
+use super::topic_scan::TopicScan;
 use crate::pg::fdw::{Bound, Column, Conversion, ForeignSource, RowWriter, ScanRequest, Table};
 use gpss_format::{MessageDecoder, width};
-use gpss_model::content::Format;
+use gpss_model::block::{Block, MessageSpans, Side, Span, Verdict};
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::rows::{Row, Rows, Side, Span, Verdict};
+use gpss_model::format::Format;
 use pgrx::pg_sys;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// A scan from Begin to End.
 pub struct KafkaScan {
     format: &'static str,
-    shape: Shape,
+    shape: Projection,
     /// What the decoders deliver for this scan.
     needs: Needs,
     /// Whether the table wants to see messages that do not parse.
@@ -40,7 +40,7 @@ pub struct KafkaScan {
 struct Functions {
     value: Option<RowFunction>,
     key: Option<RowFunction>,
-    places: [Vec<Place>; 2],
+    places: [Vec<OutputColumn>; 2],
     /// For the current message; `value` holds those that have not been handed out, the last first.
     rows: [TextRows; 2],
 }
@@ -58,7 +58,7 @@ struct BatchScan {
     again: Option<MessageDecoder>,
     /// The number of the part whose block `rows` is.
     part: Option<usize>,
-    rows: Arc<Rows>,
+    rows: Arc<Block>,
 }
 
 impl ForeignSource for KafkaScan {
@@ -89,14 +89,14 @@ impl ForeignSource for KafkaScan {
     fn open(request: &ScanRequest) -> Result<KafkaScan> {
         let table = &request.table;
         source::check_wrapper(table)?;
-        let source = KafkaSource::of(table)?;
+        let source = TopicOptions::of(table)?;
         let layout = Layout::of(table)?;
         let outputs = (&*request.outputs, &*request.used, &*request.can_wait);
-        let (mut shape, needs) = Shape::new(&source.topic, &layout, &table.columns, outputs)?;
+        let (mut shape, needs) = Projection::new(&source.topic, &layout, &table.columns, outputs)?;
         if request.explain_only {
-            session::note_needs(table.relid, &needs);
+            handover::note_needs(table.relid, &needs);
         }
-        let rows = match session::running(table, request.statement, &layout, needs.headers)? {
+        let rows = match handover::running(table, request.statement, &layout, needs.headers)? {
             Some(running) => {
                 running.progress.begin_scan();
                 From::Batch(BatchScan {
@@ -272,7 +272,7 @@ enum Filled {
 }
 
 impl Functions {
-    fn of(table: &Table, layout: &Layout, shape: &Shape) -> Result<Option<Functions>> {
+    fn of(table: &Table, layout: &Layout, shape: &Projection) -> Result<Option<Functions>> {
         let value = RowFunction::of(table, layout, Side::Value)?;
         let key = RowFunction::of(table, layout, Side::Key)?;
         let places = Side::BOTH.map(|side| shape.returned(side));
@@ -281,7 +281,12 @@ impl Functions {
     }
 
     /// Fills the columns that the functions return; calls them when a message begins.
-    fn fill(&mut self, row: &Row, rows: &Rows, out: &mut RowWriter<'_>) -> Result<Filled> {
+    fn fill(
+        &mut self,
+        row: &MessageSpans,
+        rows: &Block,
+        out: &mut RowWriter<'_>,
+    ) -> Result<Filled> {
         let [of_value, of_key] = &mut self.rows;
         if of_value.is_empty() {
             *of_key = match &mut self.key {
@@ -338,13 +343,13 @@ impl BatchScan {
     }
 }
 
-fn unparsable(rows: &Rows, reason: Span) -> Error {
+fn unparsable(rows: &Block, reason: Span) -> Error {
     Error::new(SqlState::INVALID_TEXT, rows.text_of(reason)).hint(
         "Add a column with OPTIONS (source 'error') to the foreign table to see messages that \
          do not parse as rows, or exclude the message by its offset.",
     )
 }
 
-fn place(topic: &str, row: &Row) -> String {
+fn place(topic: &str, row: &MessageSpans) -> String {
     format!("Message at topic \"{topic}\", partition {}, offset {}", row.partition, row.offset)
 }

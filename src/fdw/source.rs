@@ -14,7 +14,7 @@ pub const WRAPPER: &str = "gpss";
 
 /// The Kafka side of a foreign table.
 #[derive(Clone, Debug)]
-pub struct KafkaSource {
+pub struct TopicOptions {
     pub topic: String,
     /// None: all.
     pub partitions: Option<Partitions>,
@@ -22,8 +22,8 @@ pub struct KafkaSource {
     pub missing_topic: MissingTopic,
 }
 
-impl KafkaSource {
-    pub fn of(table: &Table) -> Result<KafkaSource> {
+impl TopicOptions {
+    pub fn of(table: &Table) -> Result<TopicOptions> {
         let topic = table.option("topic").ok_or_else(|| {
             Error::new(
                 SqlState::FDW_OPTION_NAME_NOT_FOUND,
@@ -31,7 +31,7 @@ impl KafkaSource {
             )
             .hint("Use ALTER FOREIGN TABLE ... OPTIONS (ADD topic 'name').")
         })?;
-        Ok(KafkaSource {
+        Ok(TopicOptions {
             topic: topic.to_owned(),
             partitions: table.option("partitions").and_then(Partitions::parse),
             fallback: table.option("fallback_offset").and_then(Fallback::by_name),

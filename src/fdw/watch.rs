@@ -15,7 +15,7 @@ pub const CONFIRMED: Duration = Duration::from_secs(5);
 /// How soon again while a partition has no leader.
 const LEADERLESS: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// After so many looks in a row that no broker has answered (about 45 s), the client is given up.
+/// After this many unanswered metadata requests in a row (about 45 s), the client is replaced.
 /// librdkafka (2.12, its issue 5301) removes all brokers, the configured ones too, when one that is
 /// about to stop or has just started answers with an empty list; then it has nobody to ask, for ever.
 const UNANSWERED: u32 = 8;
@@ -97,7 +97,7 @@ impl Watch {
     /// have a leader.
     ///
     /// # Errors
-    /// The topic has been made anew, or is gone for good.
+    /// The topic has been recreated, or is gone for good.
     pub fn look(
         &mut self,
         consumer: &Consumer,
@@ -121,7 +121,7 @@ impl Watch {
         if let (Some(expected), Some(id)) = (&self.found.id, &found.id)
             && expected != id
         {
-            return Err(made_anew(&self.topic));
+            return Err(recreated(&self.topic));
         }
         // The answer to this question has been counted too.
         self.seen = before + 1;
@@ -160,7 +160,7 @@ fn interval(found: &TopicFound) -> Duration {
 }
 
 /// Ends the session; the next one decides by the fallback where to go on, or that the job ends.
-fn made_anew(topic: &str) -> Error {
+fn recreated(topic: &str) -> Error {
     Error::new(
         SqlState::CONNECTION_FAILURE,
         format!("Kafka topic \"{topic}\" was deleted and recreated"),

@@ -197,7 +197,7 @@ mod tests {
         left_out: BTreeSet<usize>,
         /// It tells which message it took last.
         streams: bool,
-        /// It takes so many messages more before an error shows.
+        /// The number of further messages that are taken before an error shows.
         ahead: usize,
         messages: usize,
         loaded: BTreeSet<usize>,

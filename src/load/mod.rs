@@ -1,16 +1,16 @@
 //! Ring 2: a batch of messages into the tables of a job, inside a transaction of the caller's: all of
 //! them at once, or all but those that cannot be loaded, with the reasons.
 
-mod again;
-mod blame;
-mod careful;
 mod isolate;
+mod locate;
 mod refused;
+mod retry;
+mod salvage;
 mod statement;
 
-pub use again::load_again;
-pub use careful::{Blame, Loaded, load_carefully};
 pub use refused::{Refused, rejects, unparsable};
+pub use retry::load_again;
+pub use salvage::{Blame, Loaded, load_carefully};
 pub use statement::Statement;
 
 use gpss_model::error::{Class, Error, SqlState};

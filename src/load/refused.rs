@@ -1,11 +1,11 @@
 //! The messages of a batch that are not loaded: those that do not parse and those that the statement
 //! refuses.
 
-use super::blame::Place;
+use super::locate::FailureSite;
 use crate::catalog::errors::{Reason, Reject, Stage, reason_text};
 use crate::fdw::batch::Batch;
+use gpss_model::block::{MessageSpans, Verdict};
 use gpss_model::error::{Error, SqlState};
-use gpss_model::rows::{Row, Verdict};
 use std::borrow::Cow;
 
 /// DETAIL of a message that the filter could not be evaluated for.
@@ -18,7 +18,7 @@ pub struct Refused {
     pub index: usize,
     pub error: Error,
     /// None: not known.
-    pub place: Option<Place>,
+    pub place: Option<FailureSite>,
 }
 
 /// The number of messages that do not parse.
@@ -26,7 +26,7 @@ pub fn unparsable(batch: &Batch) -> usize {
     if batch.parts().iter().all(|part| part.rows.bad() == 0) {
         return 0;
     }
-    let bad = |row: &Row| matches!(row.verdict, Verdict::Bad(_));
+    let bad = |row: &MessageSpans| matches!(row.verdict, Verdict::Bad(_));
     batch.rows().filter(|(_, row)| bad(row)).count()
 }
 

@@ -1,20 +1,20 @@
 //! A job's statements, one for each of its tables, and running them over batches.
 
-use super::blame::{Decoded, Parts, Place};
 use super::isolate::Failure;
+use super::locate::{Decoded, FailureSite, Parts};
 use super::unparsable;
 use crate::catalog::jobs::Job;
 use crate::fdw::batch::Batch;
-use crate::fdw::session::{self, Decoding, Progress, Running};
+use crate::fdw::handover::{self, Decoding, Progress, Running};
 use crate::fdw::source;
 use crate::pg::fdw::{Table, relation_columns};
 use crate::pg::spi::{self, Plan, Targets};
 use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
+use gpss_model::block::Side;
 use gpss_model::error::{Class, Error, Result, SqlState};
-use gpss_model::job::{Mapping, Output, TableName};
+use gpss_model::job::{Mapping, TableName, TargetSpec};
 use gpss_model::printable::counted;
-use gpss_model::rows::Side;
 use gpss_model::statement::{self, Trials, qualified};
 use pgrx::pg_sys::Oid;
 use std::cell::OnceCell;
@@ -51,7 +51,7 @@ impl Statement {
         let table = Statement::source(tx, job)?;
         let source: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
         let (mut statements, mut trials, mut targets) = (vec![], vec![], vec![]);
-        let mapping = |output: &Output| output.mapping.clone().unwrap_or_default();
+        let mapping = |output: &TargetSpec| output.mapping.clone().unwrap_or_default();
         let mappings = job.spec.outputs.iter().map(mapping).collect();
         for output in &job.spec.outputs {
             let target = relation_columns(relation(tx, &output.target, "table")?);
@@ -111,7 +111,7 @@ impl Statement {
         tx: &Tx,
         message: &Rc<Batch>,
         failure: &Failure,
-    ) -> Result<Option<Place>> {
+    ) -> Result<Option<FailureSite>> {
         let Some(parts) = self.parts(tx)?.get(failure.statement) else { return Ok(None) };
         if let Some(place) = parts.known_place(failure) {
             return Ok(Some(place));
@@ -228,7 +228,7 @@ fn with_batch<R>(
         progress: Rc::clone(progress),
         statement: plan.id(),
     };
-    session::with_batch(running, run)
+    handover::with_batch(running, run)
 }
 
 /// Rows that are not the batch's would come again with each batch.

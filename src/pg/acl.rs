@@ -213,7 +213,7 @@ pub struct AsUser {
 }
 
 impl AsUser {
-    /// For code that is that role's own: his statement, his mapping.
+    /// For code that is that role's own: its statement, its mapping.
     pub fn role(role: Oid) -> AsUser {
         AsUser::with(role, 0)
     }

@@ -2,8 +2,8 @@
 //! loads for long, or sleeps until the next try. A thread of its own asks, with a client of its own, and
 //! shows the answers in shared memory, where the views find them.
 
+use crate::fdw::handover::Position;
 use crate::fdw::reader::Show;
-use crate::fdw::session::Position;
 use crate::pg::board::Board;
 use crate::pg::caught::caught;
 use crate::pg::threads::{self, Thread};

@@ -6,10 +6,10 @@ mod end;
 mod state;
 mod waits;
 
+use super::batch_transaction::{self, Loading};
 use super::feed::{Feed, Limits, Next};
 use super::gauge::Gauge;
-use super::load::{self, Loading};
-use super::position::{self, METADATA_TIMEOUT, Resolved, Wanted};
+use super::start_offsets::{self, METADATA_TIMEOUT, Resolved, Wanted};
 use super::task::{self, PostBatch};
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::locks;
@@ -17,7 +17,7 @@ use crate::catalog::offsets;
 use crate::catalog::processes::LoaderArgs;
 use crate::catalog::runs::{self, Run};
 use crate::fdw::reader::{Failure, Reader};
-use crate::fdw::source::{self, KafkaSource};
+use crate::fdw::source::{self, TopicOptions};
 use crate::fdw::watch::{CONFIRMED, Watch};
 use crate::gucs;
 use crate::load::{Blame, Statement};
@@ -130,7 +130,7 @@ struct Prepared {
     positioned: bool,
     loading: Loading,
     properties: Properties,
-    source: KafkaSource,
+    source: TopicOptions,
 }
 
 impl Loader {
@@ -247,7 +247,7 @@ impl Loader {
         let mut wanted =
             Wanted { job: &job, run: &run, slot, slots, positioned, fallback, unlogged };
         let Resolved { positions, ends, waits } =
-            position::resolve(&wanted, &consumer, &found, &own)?;
+            start_offsets::resolve(&wanted, &consumer, &found, &own)?;
         wanted.positioned = true;
         let starts: Vec<_> = positions.iter().map(|(p, o)| (*p, *o)).collect();
         let buffer = gucs::buffer_bytes();
@@ -297,9 +297,11 @@ impl Loader {
                         PATIENCE..LAST_PATIENCE => Blame::Internal,
                         LAST_PATIENCE.. => Blame::InternalAlone,
                     };
-                    load::load(&job, &run, &loading, &collected, blame, &|tx| match after {
-                        Some(sql) => task::post_batch(tx, sql),
-                        None => Ok(()),
+                    batch_transaction::load(&job, &run, &loading, &collected, blame, &|tx| {
+                        match after {
+                            Some(sql) => task::post_batch(tx, sql),
+                            None => Ok(()),
+                        }
                     })
                     .inspect_err(|error| {
                         self.load_failed = true;
@@ -337,7 +339,7 @@ impl Loader {
                             return Err(error);
                         }
                         let consumer = Consumer::open(&properties)?;
-                        let ends = position::ends(&consumer, topic, &feed.partitions())?;
+                        let ends = start_offsets::ends(&consumer, topic, &feed.partitions())?;
                         consumer.close(METADATA_TIMEOUT);
                         caught::log(format!(
                             "gpss job \"{}\" ends when it has read to the end: the time of \
@@ -405,7 +407,7 @@ impl Loader {
     fn read_new_partitions(
         &self,
         wanted: &Wanted<'_>,
-        source: &KafkaSource,
+        source: &TopicOptions,
         properties: &Properties,
         found: &TopicFound,
         feed: &mut Feed,
@@ -418,7 +420,7 @@ impl Loader {
             return Ok(());
         }
         let consumer = Consumer::open(properties)?;
-        let resolved = position::resolve(wanted, &consumer, found, &new);
+        let resolved = start_offsets::resolve(wanted, &consumer, found, &new);
         consumer.close(METADATA_TIMEOUT);
         match resolved {
             Ok(Resolved { positions, ends, waits }) => {
@@ -519,7 +521,7 @@ impl Loader {
         let question = || {
             tx(|tx| {
                 let table = Statement::source(tx, &job)?;
-                Ok((source::properties(&table, owner)?, KafkaSource::of(&table)?.topic))
+                Ok((source::properties(&table, owner)?, TopicOptions::of(&table)?.topic))
             })
         };
         // Before what may wait for a lock; what fails here fails again below.
@@ -533,7 +535,7 @@ impl Loader {
         }
         tx(|tx| {
             let (loading, table) = Loading::prepare(tx, &job, run.id)?;
-            let source = KafkaSource::of(&table)?;
+            let source = TopicOptions::of(&table)?;
             job.spec.topic = source.topic.clone();
             Ok(Prepared {
                 properties: source::properties(&table, owner)?,
@@ -553,7 +555,7 @@ impl Loader {
         &mut self,
         job: &Job,
         run: &Run,
-        source: &KafkaSource,
+        source: &TopicOptions,
         consumer: &Consumer,
     ) -> Result<TopicFound> {
         let topic = &job.spec.topic;
@@ -601,7 +603,7 @@ impl Loader {
     ///
     /// # Errors
     /// The topic lacks one of those that were chosen.
-    fn own(&self, partitions: &[i32], source: &KafkaSource) -> Result<Vec<i32>> {
+    fn own(&self, partitions: &[i32], source: &TopicOptions) -> Result<Vec<i32>> {
         let LoaderArgs { slot, slots, .. } = self.args;
         let mut partitions = partitions.to_vec();
         if let Some(chosen) = &source.partitions {

@@ -3,15 +3,15 @@
 //! that has ended may leave an alert.
 
 pub mod alert;
+mod batch_transaction;
 mod feed;
 mod gauge;
 mod hints;
 pub mod launcher;
-mod load;
 pub mod loader;
-mod position;
 mod retention;
 pub mod scheduler;
+mod start_offsets;
 mod task;
 
 use gpss_model::error::Error;

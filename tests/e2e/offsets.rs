@@ -41,12 +41,12 @@ fn number(n: u32) -> String {
 }
 
 #[test]
-fn a_topic_made_anew_is_not_read_at_old_offsets() {
+fn a_recreated_topic_is_not_read_at_old_offsets() {
     let mut scene = Scene::new(1);
     scene.topic.send_numbers(0..10);
     scene.submit(100);
     scene.load_to_the_end();
-    scene.topic.make_anew(1);
+    scene.topic.recreate(1);
     // The stored offset is within the new topic.
     scene.topic.send_numbers(100..130);
     let error = run(&scene, "");
@@ -66,7 +66,7 @@ fn a_topic_made_anew_is_not_read_at_old_offsets() {
 }
 
 #[test]
-fn a_job_with_a_fallback_goes_on_in_a_topic_made_anew_and_tells_what_is_lost() {
+fn a_job_with_a_fallback_goes_on_in_a_recreated_topic_and_tells_what_is_lost() {
     for (fallback, loaded, lost) in [
         ("earliest", "40", "0|10|10|0|topic recreated"),
         ("latest", "10", "0|0|30|30|topic recreated\n0|10|10|0|topic recreated"),
@@ -76,7 +76,7 @@ fn a_job_with_a_fallback_goes_on_in_a_topic_made_anew_and_tells_what_is_lost() {
         submit_with_fallback(&scene, fallback);
         scene.load_to_the_end();
         let before = scene.db.sql("SELECT topic_id FROM gpss.offsets");
-        scene.topic.make_anew(1);
+        scene.topic.recreate(1);
         scene.topic.send_numbers(10..40);
         assert_eq!(run(&scene, ""), "JOB_SUCCESS|");
         assert_eq!(scene.db.sql("SELECT count(*) FROM numbers"), loaded);
@@ -91,14 +91,14 @@ fn a_job_with_a_fallback_goes_on_in_a_topic_made_anew_and_tells_what_is_lost() {
 }
 
 #[test]
-fn a_topic_made_anew_with_fewer_partitions_leaves_no_lag_behind() {
+fn a_recreated_topic_with_fewer_partitions_leaves_no_lag_behind() {
     let mut scene = Scene::new(3);
     scene.topic.send_numbers(0..30);
     submit_with_fallback(&scene, "earliest");
     scene.load_to_the_end();
     // As if the job had known of more than it had read.
     scene.db.sql("UPDATE gpss.offsets SET high_watermark = 12");
-    scene.topic.make_anew(1);
+    scene.topic.recreate(1);
     scene.topic.send_numbers(30..60);
     assert_eq!(run(&scene, ""), "JOB_SUCCESS|");
     scene.expect_exactly(0..60);
@@ -108,13 +108,13 @@ fn a_topic_made_anew_with_fewer_partitions_leaves_no_lag_behind() {
 }
 
 #[test]
-fn a_topic_made_anew_while_the_job_runs_is_noticed_before_a_message_of_it_is_loaded() {
+fn a_recreated_topic_while_the_job_runs_is_noticed_before_a_message_of_it_is_loaded() {
     let mut scene = Scene::new(2);
     scene.topic.send_numbers(0..10);
     scene.submit(100);
     scene.start();
     scene.expect_exactly(0..10);
-    scene.topic.make_anew(2);
+    scene.topic.recreate(2);
     scene.topic.send_numbers(100..200);
     let error = expect_status(&scene, "JOB_ERROR", 60);
     assert!(error.contains("belong to another topic"), "{error}");
@@ -122,7 +122,7 @@ fn a_topic_made_anew_while_the_job_runs_is_noticed_before_a_message_of_it_is_loa
 }
 
 #[test]
-fn messages_of_a_topic_made_anew_in_the_middle_of_a_stream_are_loaded_from_its_beginning() {
+fn messages_of_a_recreated_topic_in_the_middle_of_a_stream_are_loaded_from_its_beginning() {
     let mut scene = Scene::new(1);
     submit_with_fallback(&scene, "earliest");
     scene.start();
@@ -141,7 +141,7 @@ fn messages_of_a_topic_made_anew_in_the_middle_of_a_stream_are_loaded_from_its_b
                 >= 3000
         });
         if round < 2 {
-            scene.topic.make_anew(1);
+            scene.topic.recreate(1);
         }
     }
     scene.expect_exactly(0..9000);
@@ -150,13 +150,13 @@ fn messages_of_a_topic_made_anew_in_the_middle_of_a_stream_are_loaded_from_its_b
 }
 
 #[test]
-fn a_running_job_with_a_fallback_loads_the_topic_made_anew() {
+fn a_running_job_with_a_fallback_loads_the_recreated_topic() {
     let mut scene = Scene::new(1);
     scene.topic.send_numbers(0..10);
     submit_with_fallback(&scene, "earliest");
     scene.start();
     scene.expect_exactly(0..10);
-    scene.topic.make_anew(1);
+    scene.topic.recreate(1);
     scene.topic.send_numbers(10..50);
     scene.expect_exactly(0..50);
     assert_eq!(scene.db.sql(LOST), "0|10|10|0|topic recreated");
@@ -491,12 +491,12 @@ fn two_jobs_of_one_configuration_each_load_what_comes_while_both_run() {
 }
 
 #[test]
-fn a_later_load_does_not_continue_in_a_topic_made_anew() {
+fn a_later_load_does_not_continue_in_a_recreated_topic() {
     let mut scene = Scene::new(1);
     scene.topic.send_numbers(0..10);
     scene.submit(100);
     scene.load_to_the_end();
-    scene.topic.make_anew(1);
+    scene.topic.recreate(1);
     scene.topic.send_numbers(10..40);
     // Another job of the same topic and table: nothing of this topic has been loaded yet.
     let config = literal(&scene.config(25, 10));

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A run ends when it is so old and has had so many faults.
+/// A run ends when it has lasted this long and has had this many faults.
 struct Options {
     seed: u64,
     seconds: u64,

@@ -20,7 +20,7 @@ pub const PARTITIONS: i64 = 4;
 const RATE: i64 = 1000;
 /// Ticks in a second.
 const TICKS: i64 = 50;
-/// One message of so many is bad, besides those that are asked for.
+/// One message of this many is bad, besides those that are asked for.
 const BAD_ONE_OF: u64 = 2000;
 /// How long a broker that is up may take for what is waiting.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,7 +35,7 @@ pub struct Ledger {
     bad: Mutex<Vec<(i64, String)>>,
     /// A message that the broker refused for good.
     refused: Mutex<Option<String>>,
-    /// Orders to the thread: so many messages at once, so many bad ones next, an end.
+    /// Orders to the thread: send this many messages at once, send this many bad ones next, end.
     burst: AtomicI64,
     spoil: AtomicI64,
     end: AtomicBool,

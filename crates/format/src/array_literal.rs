@@ -2,8 +2,8 @@
 //! takes for any element type.
 
 use super::json::JsonDecoder;
-use super::scan::{self, Escapes};
-use gpss_model::rows::Decoded;
+use super::json::scan::{self, Escapes};
+use gpss_model::block::Decoded;
 
 /// A JSON array, nested or not, as an array literal: `["a b", null, [1]]` gives
 /// `{"a b",NULL,{1}}`. Strings are de-escaped, objects become their JSON text. Whether nested

@@ -3,8 +3,8 @@
 
 use super::encoding;
 use super::record::{Fault, Record, Sink};
-use gpss_model::content::Content;
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::FormatSpec;
 
 /// How the lines of a text end; known from its first line end on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl EndMark {
 
 /// Where the value of a field is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+pub(super) enum LineState {
     Null,
     /// From, to: in the text that is read.
     Text(usize, usize),
@@ -108,11 +108,11 @@ pub(super) enum Value {
 }
 
 impl Value {
-    pub fn place(self) -> Place {
+    pub fn place(self) -> LineState {
         match self {
-            Value::Empty => Place::Text(0, 0),
-            Value::Text(from, to) => Place::Text(from, to),
-            Value::Copied(from, to) => Place::Scratch(from, to),
+            Value::Empty => LineState::Text(0, 0),
+            Value::Text(from, to) => LineState::Text(from, to),
+            Value::Copied(from, to) => LineState::Scratch(from, to),
         }
     }
 }
@@ -122,7 +122,7 @@ impl Value {
 pub(super) struct Row {
     columns: Vec<String>,
     fill: bool,
-    fields: Vec<Place>,
+    fields: Vec<LineState>,
     /// There were more fields than columns.
     extra: bool,
     /// What had to be de-escaped.
@@ -132,7 +132,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub fn new(content: &Content, columns: &[String]) -> Row {
+    pub fn new(content: &FormatSpec, columns: &[String]) -> Row {
         Row {
             columns: columns.to_vec(),
             fill: content.is_on("fill_missing_fields"),
@@ -157,7 +157,7 @@ impl Row {
     }
 
     #[inline(always)]
-    pub fn push(&mut self, field: Place) {
+    pub fn push(&mut self, field: LineState) {
         if self.fields.len() < self.columns.len() {
             self.fields.push(field);
         } else {
@@ -166,11 +166,11 @@ impl Row {
     }
 
     /// The bytes of a value in `text` or in the scratch.
-    pub fn bytes<'a>(&'a self, text: &'a [u8], place: Place) -> Option<&'a [u8]> {
+    pub fn bytes<'a>(&'a self, text: &'a [u8], place: LineState) -> Option<&'a [u8]> {
         match place {
-            Place::Null => None,
-            Place::Text(from, to) => text.get(from..to),
-            Place::Scratch(from, to) => self.scratch.get(from..to),
+            LineState::Null => None,
+            LineState::Text(from, to) => text.get(from..to),
+            LineState::Scratch(from, to) => self.scratch.get(from..to),
         }
     }
 
@@ -234,7 +234,7 @@ impl Row {
                 "missing data for column \"{missing}\", found empty data line"
             )));
         }
-        self.fields.resize(self.columns.len(), Place::Null);
+        self.fields.resize(self.columns.len(), LineState::Null);
         Ok(())
     }
 
@@ -261,7 +261,7 @@ pub(super) fn in_line(fault: Fault, text: &[u8], start: usize) -> Fault {
 ///
 /// # Errors
 /// `INVALID_PARAMETER` for another, or one that COPY refuses in both formats.
-pub(super) fn delimiter(content: &Content, default: u8) -> Result<u8> {
+pub(super) fn delimiter(content: &FormatSpec, default: u8) -> Result<u8> {
     let Some(value) = content.get("delimiter") else { return Ok(default) };
     match value.as_bytes() {
         [b'\n' | b'\r'] => {
@@ -283,7 +283,7 @@ pub(super) fn delimiter(content: &Content, default: u8) -> Result<u8> {
 ///
 /// # Errors
 /// `INVALID_PARAMETER` if it does.
-pub(super) fn null(content: &Content, default: &str, delimiter: &str) -> Result<Vec<u8>> {
+pub(super) fn null(content: &FormatSpec, default: &str, delimiter: &str) -> Result<Vec<u8>> {
     let null = content.get("null").unwrap_or(default);
     if null.contains(['\r', '\n']) {
         return Err(refused("option \"null\" cannot contain newline or carriage return"));

@@ -3,7 +3,7 @@
 
 use super::record::{Decode, Fault};
 use super::text_decoder;
-use gpss_model::content::{Content, Format};
+use gpss_model::format::{Format, FormatSpec};
 use serde_json::Value as Json;
 
 /// A row's values.
@@ -72,7 +72,7 @@ pub(super) fn check(format: Format, cases: &str) -> usize {
         assert_eq!(case["format"], format.name());
         let options = case["options"].as_object().unwrap();
         let options = options.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
-        let content = Content::with_options(format, options).unwrap();
+        let content = FormatSpec::with_options(format, options).unwrap();
         let columns: Vec<_> = strings(&case["columns"]).map(Option::unwrap).collect();
         let payload = match case["payload"].as_str() {
             Some(text) => text.as_bytes().to_vec(),

@@ -9,12 +9,12 @@
 //! quoted part in COPY; it skips empty lines, accepts mixed line ends and an unterminated quote, and
 //! knows no `\.`.
 
-use super::copy::{self, EndMark, Eol, Place, Row, Value, refused};
+use super::copy::{self, EndMark, Eol, LineState, Row, Value, refused};
 use super::encoding::Converter;
 use super::record::{Decode, Fault, Sink};
-use super::special::{Marks, Specials};
-use gpss_model::content::Content;
+use super::simd_delimiters::{Marks, Specials};
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::FormatSpec;
 use gpss_model::suggest;
 
 /// COPY's word for line ends that are no data.
@@ -58,7 +58,7 @@ impl CsvDecoder {
     /// # Errors
     /// `INVALID_PARAMETER` for what COPY refuses, and for quotes and escapes that are line ends,
     /// with which nothing could be read.
-    pub fn new(content: &Content, columns: &[String]) -> Result<CsvDecoder> {
+    pub fn new(content: &FormatSpec, columns: &[String]) -> Result<CsvDecoder> {
         let delimiter = copy::delimiter(content, b',')?;
         let quote = character(content, "quote")?.unwrap_or(b'"');
         let escape = character(content, "escape")?.unwrap_or(quote);
@@ -173,7 +173,7 @@ impl Lines {
             };
             let null = end - start == self.null.len()
                 && (self.null.is_empty() || text.get(start..end) == Some(&self.null));
-            let place = if null { Place::Null } else { Place::Text(start, end) };
+            let place = if null { LineState::Null } else { LineState::Text(start, end) };
             self.push(text, place);
             return Ok(mark);
         }
@@ -228,21 +228,23 @@ impl Lines {
     }
 
     #[inline(always)]
-    fn push(&mut self, text: &[u8], place: Place) {
+    fn push(&mut self, text: &[u8], place: LineState) {
         let place = if self.force.is_empty() { place } else { self.forced(text, place) };
         self.row.push(place);
     }
 
-    fn forced(&mut self, text: &[u8], place: Place) -> Place {
+    fn forced(&mut self, text: &[u8], place: LineState) -> LineState {
         let force = self.force.get(self.row.next_field()).copied().unwrap_or_default();
         match place {
-            Place::Null if force.not_null => {
+            LineState::Null if force.not_null => {
                 let from = self.row.scratch.len();
                 self.row.scratch.extend_from_slice(&self.null);
-                Place::Scratch(from, self.row.scratch.len())
+                LineState::Scratch(from, self.row.scratch.len())
             }
-            Place::Null => Place::Null,
-            place if force.null && self.row.bytes(text, place) == Some(&self.null) => Place::Null,
+            LineState::Null => LineState::Null,
+            place if force.null && self.row.bytes(text, place) == Some(&self.null) => {
+                LineState::Null
+            }
             place => place,
         }
     }
@@ -265,7 +267,7 @@ fn ends_data(eol: Eol, text: &[u8], start: usize) -> Result<bool, Fault> {
 }
 
 /// A quote or an escape.
-fn character(content: &Content, name: &str) -> Result<Option<u8>> {
+fn character(content: &FormatSpec, name: &str) -> Result<Option<u8>> {
     match content.byte(name) {
         Some(b'\n' | b'\r') => {
             Err(refused(format!("option \"{name}\" cannot be newline or carriage return")))
@@ -276,7 +278,7 @@ fn character(content: &Content, name: &str) -> Result<Option<u8>> {
 }
 
 /// The columns of `force_not_null` and `force_null`.
-fn force(content: &Content, columns: &[String]) -> Result<Vec<Force>> {
+fn force(content: &FormatSpec, columns: &[String]) -> Result<Vec<Force>> {
     let mut force = Vec::new();
     for (option, not_null) in [("force_not_null", true), ("force_null", false)] {
         for name in content.names(option) {

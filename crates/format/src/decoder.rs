@@ -6,8 +6,8 @@ use super::jsonl::JsonlDecoder;
 use super::plain::{BinaryDecoder, DocumentDecoder};
 use super::record::Decode;
 use super::text::TextDecoder;
-use gpss_model::content::{Content, Format};
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::{Format, FormatSpec};
 
 /// A decoder for `content`; `columns` are the names of a record's fields by position, which only
 /// positional formats have.
@@ -15,7 +15,7 @@ use gpss_model::error::{Error, Result, SqlState};
 /// # Errors
 /// `INVALID_PARAMETER` for options that do not go together or cannot be obeyed;
 /// `FEATURE_NOT_SUPPORTED` for a format that has its decoder elsewhere.
-pub fn text_decoder(content: &Content, columns: &[String]) -> Result<Box<dyn Decode>> {
+pub fn text_decoder(content: &FormatSpec, columns: &[String]) -> Result<Box<dyn Decode>> {
     Ok(match content.format {
         Format::Csv => Box::new(CsvDecoder::new(content, columns)?),
         Format::Text => Box::new(TextDecoder::new(content, columns)?),
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn each_format_of_text_has_its_decoder() {
         for (name, format) in Format::ALL {
-            let mut content = Content::new(format);
+            let mut content = FormatSpec::new(format);
             if format == Format::Delimited {
                 content.set("delimiter", "|").unwrap();
             }

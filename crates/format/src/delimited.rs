@@ -11,12 +11,12 @@
 //! - an unquoted field that is, as it is written, the text of `null` is NULL: by default one without
 //!   any bytes, as in CSV.
 
-use super::copy::{self, Place, Row, Value, refused};
+use super::copy::{self, LineState, Row, Value, refused};
 use super::encoding::Converter;
 use super::record::{Decode, Fault, Sink};
-use super::special::{Marks, Specials};
-use gpss_model::content::Content;
+use super::simd_delimiters::{Marks, Specials};
 use gpss_model::error::Result;
+use gpss_model::format::FormatSpec;
 
 /// Bytes of a delimiter, and of an end-of-line prefix; GPSS's limit.
 const MAX_BYTES: usize = 32;
@@ -55,7 +55,7 @@ impl DelimitedDecoder {
     ///
     /// # Errors
     /// `INVALID_PARAMETER` without a delimiter, and for bytes that would have two meanings.
-    pub fn new(content: &Content, columns: &[String]) -> Result<DelimitedDecoder> {
+    pub fn new(content: &FormatSpec, columns: &[String]) -> Result<DelimitedDecoder> {
         let delimiter = content.get("delimiter").unwrap_or_default();
         if delimiter.is_empty() {
             return Err(refused("format delimited needs option \"delimiter\""));
@@ -197,7 +197,7 @@ impl Rows {
             }
         };
         if text.get(start..end) == Some(&self.null) {
-            self.row.push(Place::Null);
+            self.row.push(LineState::Null);
         } else {
             self.row.add(text, &mut value, from, end);
             self.row.push(value.place());

@@ -9,8 +9,8 @@
 
 use super::record::Fault;
 use encoding_rs::{DecoderResult, Encoding};
-use gpss_model::content::Content;
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::FormatSpec;
 
 /// An encoding that can be converted: PostgreSQL's name, further names as they are compared, and
 /// what to make of its bytes.
@@ -103,7 +103,7 @@ enum How {
 impl Converter {
     /// # Errors
     /// `INVALID_PARAMETER` for an encoding that is unknown or cannot be converted.
-    pub fn new(content: &Content) -> Result<Converter> {
+    pub fn new(content: &FormatSpec) -> Result<Converter> {
         let name = content.get("encoding").unwrap_or("UTF8");
         let clean = clean(name);
         let Some(known) = KNOWN.iter().find(|known| {

@@ -3,7 +3,7 @@
 
 use super::record::{Decode, Fault};
 use super::text_decoder;
-use gpss_model::content::{Content, Format};
+use gpss_model::format::{Format, FormatSpec};
 use serde_json::Value as Json;
 use std::time::{Duration, Instant};
 
@@ -26,13 +26,13 @@ impl Numbers {
 
 /// What a corpus says of a decoder, and its payload.
 struct Seed {
-    content: Content,
+    content: FormatSpec,
     columns: Vec<String>,
     payload: Vec<u8>,
 }
 
 /// Says on a panic what was being decoded.
-struct Case<'a>(&'a Content, &'a [u8]);
+struct Case<'a>(&'a FormatSpec, &'a [u8]);
 
 impl Drop for Case<'_> {
     fn drop(&mut self) {
@@ -46,7 +46,7 @@ fn seeds(format: Format, corpus: &str) -> Vec<Seed> {
     let mut seeds = Vec::new();
     for line in corpus.lines() {
         let case: Json = serde_json::from_str(line).unwrap();
-        let mut content = Content::new(format);
+        let mut content = FormatSpec::new(format);
         for (name, value) in case["options"].as_object().into_iter().flatten() {
             content.set(name, value.as_str().unwrap()).unwrap();
         }

@@ -9,14 +9,17 @@
 //!   last `b` only, `a #> '{b,c}'` into all of them;
 //! - an element of `#> '{…}'` that is an integer meets an array: it is a subscript there.
 
+mod key_predictor;
+pub(crate) mod scan;
+
 use std::fmt::Write;
 
 use super::cast::{Cast, Converted, cast};
 use super::missing;
 use super::path::{self, JsonField, NOWHERE, Node, ROOT, Wanted, trie};
-use super::scan::{self, Escapes, Fault, Problem, Scanned, StringToken};
-use super::shape::{KeyId, Known, OTHER, Place, Shape};
-use gpss_model::rows::{Decoded, Field};
+use gpss_model::block::{Decoded, DocumentField};
+use key_predictor::{KeyId, KeyPredictor, KeySlot, Known, OTHER};
+use scan::{Escapes, Fault, Problem, Scanned, StringToken};
 
 /// Documents nested deeper are refused. PostgreSQL bounds the depth by its stack: with the default
 /// `max_stack_depth` of 2 MB, between 13,000 and 14,500 levels. Less than half of that, so that
@@ -27,7 +30,7 @@ pub const MAX_DEPTH: usize = 5_000;
 #[derive(Debug)]
 pub struct Document<'a> {
     pub decoded: Decoded<'a>,
-    pub fields: &'a [Field],
+    pub fields: &'a [DocumentField],
     pub scratch: &'a [u8],
 }
 
@@ -37,10 +40,10 @@ pub struct JsonDecoder {
     /// The wanted keys as a trie, from `ROOT`.
     nodes: Vec<Node>,
     /// The keys of earlier documents.
-    shape: Shape,
+    shape: KeyPredictor,
     /// What is around the container that is being read, the innermost last.
     stack: Vec<Container>,
-    fields: Vec<Field>,
+    fields: Vec<DocumentField>,
     scratch: Vec<u8>,
     /// A de-escaped key.
     key: Vec<u8>,
@@ -106,9 +109,9 @@ impl JsonDecoder {
     pub fn new(fields: &[JsonField]) -> Self {
         JsonDecoder {
             nodes: trie(fields),
-            shape: Shape::new(),
+            shape: KeyPredictor::new(),
             stack: Vec::new(),
-            fields: vec![Field::Null; fields.len()],
+            fields: vec![DocumentField::Null; fields.len()],
             scratch: Vec::new(),
             key: Vec::new(),
             reason: String::new(),
@@ -135,7 +138,7 @@ impl JsonDecoder {
     /// Checks a document and finds its fields. `Bad` where `json_in` raises an error in a database
     /// with encoding UTF8, and above `MAX_DEPTH`; the reason names the byte, the first being 0.
     pub fn decode(&mut self, value: &[u8]) -> Document<'_> {
-        self.fields.fill(Field::Null);
+        self.fields.fill(DocumentField::Null);
         self.scratch.clear();
         self.stack.clear();
         self.unsure = false;
@@ -199,7 +202,7 @@ impl JsonDecoder {
                     if next != b'}' {
                         self.stack.push(inside);
                         inside = Container { kind: Kind::Object, start, node, key };
-                        let place = Place::Inside(key);
+                        let place = KeySlot::Inside(key);
                         let known = self.key(bytes, at + 1, node, place, "string or \"}\"")?;
                         (key, node) = (known.key, known.node);
                         (at, byte) = scan::token(bytes, known.value);
@@ -230,7 +233,7 @@ impl JsonDecoder {
             loop {
                 (at, byte) = scan::token(bytes, at);
                 if byte == b',' && inside.kind == Kind::Object {
-                    let place = Place::After(key);
+                    let place = KeySlot::After(key);
                     let known = self.key(bytes, at + 1, inside.node, place, "string")?;
                     (key, node) = (known.key, known.node);
                     (at, byte) = scan::token(bytes, known.value);
@@ -270,7 +273,7 @@ impl JsonDecoder {
         bytes: &[u8],
         at: usize,
         parent: usize,
-        place: Place,
+        place: KeySlot,
         expected: &'static str,
     ) -> Scanned<Known> {
         if let Some(known) = self.shape.guess(place, parent, bytes, at) {
@@ -287,7 +290,7 @@ impl JsonDecoder {
         bytes: &[u8],
         start: usize,
         parent: usize,
-        place: Place,
+        place: KeySlot,
         expected: &'static str,
     ) -> Scanned<Known> {
         let (at, byte) = scan::token(bytes, start);
@@ -332,15 +335,19 @@ impl JsonDecoder {
         }
         // PostgreSQL keeps white space before a lone scalar (`get_scalar`).
         let lone = node == ROOT && !matches!(bytes.get(start), Some(b'{' | b'['));
-        let json = if lone { Field::Value(0, end) } else { Field::Value(start, end - start) };
+        let json = if lone {
+            DocumentField::Value(0, end)
+        } else {
+            DocumentField::Value(start, end - start)
+        };
         let as_text = match value {
-            Value::Plain => Field::Value(start + 1, end - start - 2),
+            Value::Plain => DocumentField::Value(start + 1, end - start - 2),
             Value::Escaped => self.unescaped(bytes, start + 1, end - 1),
             Value::Refused => {
                 self.unsure |= self.nodes[node].wanted.iter().any(|wanted| wanted.text);
-                Field::Null
+                DocumentField::Null
             }
-            Value::Null => Field::Null,
+            Value::Null => DocumentField::Null,
             Value::Other => json,
         };
         let node = &mut self.nodes[node];
@@ -359,19 +366,19 @@ impl JsonDecoder {
 
     /// The text of a string with escapes, between its quotes.
     #[inline(never)]
-    fn unescaped(&mut self, bytes: &[u8], start: usize, end: usize) -> Field {
+    fn unescaped(&mut self, bytes: &[u8], start: usize, end: usize) -> DocumentField {
         let from = self.scratch.len();
         let string = StringToken { start, end, escapes: Escapes::Some };
         scan::unescape(bytes, string, &mut self.scratch);
-        Field::Scratch(from, self.scratch.len() - from)
+        DocumentField::Scratch(from, self.scratch.len() - from)
     }
 }
 
 /// A field's text as a value of the type; left as text when only PostgreSQL can say what it is.
-fn convert(to: Cast, field: Field, bytes: &[u8], scratch: &mut Vec<u8>) -> Field {
+fn convert(to: Cast, field: DocumentField, bytes: &[u8], scratch: &mut Vec<u8>) -> DocumentField {
     let from = scratch.len();
     let converted = match field {
-        Field::Value(start, len) => {
+        DocumentField::Value(start, len) => {
             let text = bytes.get(start..start + len).unwrap_or_default();
             cast(text, to, scratch).or_else(|| {
                 scratch.extend_from_slice(text);
@@ -379,13 +386,13 @@ fn convert(to: Cast, field: Field, bytes: &[u8], scratch: &mut Vec<u8>) -> Field
             })
         }
         // Escapes in a number or a date are too rare to be worth a way of their own.
-        Field::Scratch(start, len) => return Field::Unconverted(start, len),
+        DocumentField::Scratch(start, len) => return DocumentField::Unconverted(start, len),
         other => return other,
     };
     match converted {
-        Some(Converted::Fixed(bits)) => Field::Fixed(bits),
-        Some(Converted::Bytes) => Field::Scratch(from, scratch.len() - from),
-        None => Field::Unconverted(from, scratch.len() - from),
+        Some(Converted::Fixed(bits)) => DocumentField::Fixed(bits),
+        Some(Converted::Bytes) => DocumentField::Scratch(from, scratch.len() - from),
+        None => DocumentField::Unconverted(from, scratch.len() - from),
     }
 }
 

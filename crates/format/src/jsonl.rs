@@ -8,8 +8,8 @@ use super::copy::refused;
 use super::encoding::Converter;
 use super::record::{Decode, Fault, Record, Sink};
 use super::schema_id::Prefix;
-use gpss_model::content::Content;
 use gpss_model::error::Result;
+use gpss_model::format::FormatSpec;
 use memchr::memmem::Finder;
 
 /// Splits messages into documents, which it does not look into.
@@ -25,7 +25,7 @@ pub struct JsonlDecoder {
 impl JsonlDecoder {
     /// # Errors
     /// `INVALID_PARAMETER` for a separator that is empty, or an encoding that cannot be converted.
-    pub fn new(content: &Content) -> Result<JsonlDecoder> {
+    pub fn new(content: &FormatSpec) -> Result<JsonlDecoder> {
         let separator = content.get("newline").unwrap_or("\n");
         if separator.is_empty() {
             return Err(refused("option \"newline\" must not be empty"));
@@ -156,12 +156,13 @@ impl Decode for JsonlDecoder {
 mod tests {
     use super::*;
     use crate::json::{JsonDecoder, MAX_DEPTH};
-    use gpss_model::content::Format;
-    use gpss_model::rows::Decoded;
+    use gpss_model::block::Decoded;
+    use gpss_model::format::Format;
     use proptest::prelude::*;
 
     fn decoder(newline: Option<&str>) -> JsonlDecoder {
-        let content = Content::with_options(Format::Jsonl, newline.map(|value| ("newline", value)));
+        let content =
+            FormatSpec::with_options(Format::Jsonl, newline.map(|value| ("newline", value)));
         JsonlDecoder::new(&content.unwrap()).unwrap()
     }
 
@@ -254,14 +255,14 @@ mod tests {
 
     #[test]
     fn an_empty_separator_is_refused() {
-        let content = Content::with_options(Format::Jsonl, [("newline", "")]).unwrap();
+        let content = FormatSpec::with_options(Format::Jsonl, [("newline", "")]).unwrap();
         let error = JsonlDecoder::new(&content).unwrap_err();
         assert_eq!(error.message, "option \"newline\" must not be empty");
     }
 
     #[test]
     fn stops_at_the_sinks_fault() {
-        let mut decoder = JsonlDecoder::new(&Content::new(Format::Jsonl)).unwrap();
+        let mut decoder = JsonlDecoder::new(&FormatSpec::new(Format::Jsonl)).unwrap();
         let mut seen = 0;
         let done = decoder.decode(b"1\n2\n3", &mut |_| {
             seen += 1;

@@ -4,7 +4,6 @@
 
 pub mod array_literal;
 pub mod avro;
-mod bytes;
 pub mod cast;
 mod copy;
 #[cfg(test)]
@@ -24,11 +23,10 @@ pub mod path;
 pub mod plain;
 pub mod protobuf;
 pub mod record;
-mod scan;
 pub mod schema_id;
 pub mod schemas;
-mod shape;
-mod special;
+mod simd_delimiters;
+mod simd_json;
 pub mod text;
 
 pub use array_literal::array_literal;

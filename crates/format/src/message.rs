@@ -6,8 +6,10 @@ use super::json::JsonDecoder;
 use super::path::JsonField;
 use super::record::{Decode, Fault, Record};
 use super::schema_id::{self, Prefix};
+use gpss_model::block::{
+    Block, Decoded, Document, MessageParts, Part, PositionalField, Side, Width,
+};
 use gpss_model::error::Error;
-use gpss_model::rows::{Decoded, Document, Message, Part, Rows, Side, Text, Width};
 use std::fmt;
 
 /// Bytes that one message may grow to in a block when it holds several records: what a short text of
@@ -98,7 +100,7 @@ struct Records {
     reads_schema_ids: bool,
     json: JsonDecoder,
     wanted: Wanted,
-    texts: Vec<Text>,
+    texts: Vec<PositionalField>,
     scratch: Vec<u8>,
 }
 
@@ -155,7 +157,7 @@ impl MessageDecoder {
     ///
     /// # Errors
     /// What is not the message's fault; nothing of it is in the block then.
-    pub fn decode(&mut self, message: &Message<'_>, rows: &mut Rows) -> Result<Room, Error> {
+    pub fn decode(&mut self, message: &MessageParts<'_>, rows: &mut Block) -> Result<Room, Error> {
         if !rows.push(message) {
             return Ok(Room::Full);
         }
@@ -208,7 +210,7 @@ type Add<'a> = dyn FnMut(&Part<'_>, &Part<'_>, bool) -> Result<(), Fault> + 'a;
 fn with_key(
     value: &mut SideDecoder,
     key: &mut SideDecoder,
-    message: &Message<'_>,
+    message: &MessageParts<'_>,
     add: &mut Add<'_>,
 ) -> Result<(), Fault> {
     let mut keys = 0;
@@ -271,7 +273,7 @@ impl SideDecoder {
     fn each(
         &mut self,
         side: Side,
-        message: &Message<'_>,
+        message: &MessageParts<'_>,
         take: &mut dyn FnMut(&Part<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let payload = match side {
@@ -342,7 +344,7 @@ fn part_of<'a>(
 fn convert(
     record: &Record<'_>,
     wanted: &[TextField],
-    texts: &mut Vec<Text>,
+    texts: &mut Vec<PositionalField>,
     scratch: &mut Vec<u8>,
 ) {
     texts.clear();
@@ -351,12 +353,12 @@ fn convert(
         let bytes = record.fields.get(position).copied().flatten();
         let start = scratch.len();
         texts.push(match (bytes, to) {
-            (None, _) => Text::Null,
-            (Some(_), None) => Text::Bytes(position),
+            (None, _) => PositionalField::Null,
+            (Some(_), None) => PositionalField::Bytes(position),
             (Some(bytes), Some(to)) => match cast(bytes, to, scratch) {
-                Some(Converted::Fixed(bits)) => Text::Fixed(bits),
-                Some(Converted::Bytes) => Text::Scratch(start, scratch.len() - start),
-                None => Text::Unconverted(position),
+                Some(Converted::Fixed(bits)) => PositionalField::Fixed(bits),
+                Some(Converted::Bytes) => PositionalField::Scratch(start, scratch.len() - start),
+                None => PositionalField::Unconverted(position),
             },
         });
     }

@@ -3,8 +3,8 @@
 use super::encoding::Converter;
 use super::record::{Decode, Fault, Record, Sink};
 use super::schema_id::Prefix;
-use gpss_model::content::Content;
 use gpss_model::error::Result;
+use gpss_model::format::FormatSpec;
 
 /// One field: the payload.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub struct DocumentDecoder {
 impl DocumentDecoder {
     /// # Errors
     /// `INVALID_PARAMETER` for an encoding that cannot be converted.
-    pub fn new(content: &Content) -> Result<DocumentDecoder> {
+    pub fn new(content: &FormatSpec) -> Result<DocumentDecoder> {
         Ok(DocumentDecoder { converter: Converter::new(content)?, prefix: Prefix::of(content)? })
     }
 }
@@ -42,7 +42,7 @@ impl Decode for DocumentDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gpss_model::content::Format;
+    use gpss_model::format::Format;
 
     #[test]
     fn binary_is_one_field_of_any_bytes() {
@@ -65,7 +65,7 @@ mod tests {
             (None, b"", b""),
         ] {
             let options = encoding.map(|value| ("encoding", value));
-            let content = Content::with_options(Format::Json, options).unwrap();
+            let content = FormatSpec::with_options(Format::Json, options).unwrap();
             let mut decoder = DocumentDecoder::new(&content).unwrap();
             let mut rows = 0;
             let done = decoder.decode(payload, &mut |record| {

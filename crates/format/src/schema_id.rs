@@ -8,9 +8,9 @@
 //!   format's (Protobuf: the indexes of the message type).
 
 use super::record::Fault;
-use gpss_model::content::Content;
+use gpss_model::block::Side;
 use gpss_model::error::{Error, Result as Checked, SqlState};
-use gpss_model::rows::Side;
+use gpss_model::format::FormatSpec;
 use serde::Deserialize;
 use std::fmt;
 
@@ -52,7 +52,7 @@ impl Prefix {
     ///
     /// # Errors
     /// `INVALID_PARAMETER`.
-    pub fn of(content: &Content) -> Checked<Prefix> {
+    pub fn of(content: &FormatSpec) -> Checked<Prefix> {
         match content.get("schema_id_bytes") {
             None | Some("4") => Ok(Prefix::Four),
             Some("8") => Ok(Prefix::Eight),

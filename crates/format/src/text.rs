@@ -4,12 +4,12 @@
 //! `\.` ends the data wherever it stands, as in COPY FROM STDIN. (COPY from a file goes on behind it
 //! when something stands before it on the line, which nobody can have meant.)
 
-use super::copy::{self, Eol, Place, Row, refused};
+use super::copy::{self, Eol, LineState, Row, refused};
 use super::encoding::Converter;
 use super::record::{Decode, Fault, Sink};
-use super::special::{Marks, Specials};
-use gpss_model::content::Content;
+use super::simd_delimiters::{Marks, Specials};
 use gpss_model::error::Result;
+use gpss_model::format::FormatSpec;
 
 /// COPY's word for line ends that are no data.
 const LITERAL: &str = "literal";
@@ -49,7 +49,7 @@ impl TextDecoder {
     ///
     /// # Errors
     /// `INVALID_PARAMETER` for what COPY refuses.
-    pub fn new(content: &Content, columns: &[String]) -> Result<TextDecoder> {
+    pub fn new(content: &FormatSpec, columns: &[String]) -> Result<TextDecoder> {
         let delimiter = copy::delimiter(content, b'\t')?;
         if NO_DELIMITERS.contains(&delimiter) {
             let delimiter = char::from(delimiter);
@@ -177,24 +177,24 @@ impl Lines {
     #[inline(always)]
     fn push(&mut self, text: &[u8], from: usize, to: usize, escaped: bool) {
         let place = if to - from == self.null.len() && text.get(from..to) == Some(&self.null) {
-            Place::Null
+            LineState::Null
         } else if escaped {
             self.unescaped(text.get(from..to).unwrap_or_default())
         } else {
-            Place::Text(from, to)
+            LineState::Text(from, to)
         };
         self.row.push(place);
     }
 
     /// Copies a field with escapes.
     #[inline(never)]
-    fn unescaped(&mut self, raw: &[u8]) -> Place {
+    fn unescaped(&mut self, raw: &[u8]) -> LineState {
         let from = self.row.scratch.len();
         let suspicious = unescape(raw, &mut self.row.scratch);
         if suspicious && self.fault.is_none() {
             self.fault = self.row.check_scratch(from).err();
         }
-        Place::Scratch(from, self.row.scratch.len())
+        LineState::Scratch(from, self.row.scratch.len())
     }
 }
 

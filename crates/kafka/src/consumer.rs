@@ -1,10 +1,10 @@
 //! A consumer that reads partitions from given offsets, in batches. Offsets are the caller's: it is
 //! told them, never asked, and nothing is stored unless [`Consumer::commit_group_offsets`] is called.
 
-use super::aside::Aside;
+use super::detached_drop::Aside;
 use super::fault::Fault;
 use super::native::{
-    Answer, Client, LATEST, Messages, MetadataAnswers, Queue, Record, Taken, Topic, Waker,
+    Answer, Client, LATEST, Message, Messages, MetadataAnswers, Queue, Taken, Topic, Waker,
 };
 use super::notices::{Notice, Notices};
 use super::properties::Properties;
@@ -32,7 +32,7 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a poll hands out.
 pub enum Event<'a> {
-    Message(Record<'a>),
+    Message(Message<'a>),
     /// The end of a partition was reached: everything below `offset` has been handed out or is not
     /// for us (transaction markers, aborted messages).
     Eof {
@@ -357,7 +357,7 @@ impl Consumer {
 
 fn event(taken: Taken<'_>) -> Event<'_> {
     match taken {
-        Taken::Record(record) => Event::Message(record),
+        Taken::Message(record) => Event::Message(record),
         Taken::Fault { partition, offset, fault } if fault.code == Code::PartitionEOF => {
             Event::Eof { partition, offset }
         }

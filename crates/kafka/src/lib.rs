@@ -12,8 +12,8 @@
 
 #![deny(unsafe_code)]
 
-mod aside;
 pub mod consumer;
+mod detached_drop;
 pub mod fault;
 mod metadata;
 mod native;
@@ -22,5 +22,5 @@ pub mod properties;
 
 pub use consumer::{Consumer, Event, PartitionFault};
 pub use metadata::no_leader;
-pub use native::{MetadataAnswers, Record, TopicFound, Waker, before_clients};
+pub use native::{Message, MetadataAnswers, TopicFound, Waker, before_clients};
 pub use properties::Properties;

@@ -46,7 +46,7 @@ pub fn without_semicolons(sql: &str) -> &str {
             _ if sql.get(at..).is_some_and(|rest| rest.starts_with(';')) => {
                 end = end.or(Some(at));
             }
-            Kind::Blank | Kind::End => {}
+            TokenKind::Blank | TokenKind::End => {}
             _ => end = None,
         }
     }
@@ -61,9 +61,9 @@ pub fn without_alias(sql: &str) -> &str {
     for (at, token) in tokens(sql) {
         let text = sql.get(at..at + token.len).unwrap_or_default();
         match token.kind {
-            Kind::Open => depth += 1,
-            Kind::Close => depth -= 1,
-            Kind::Blank | Kind::End => continue,
+            TokenKind::Open => depth += 1,
+            TokenKind::Close => depth -= 1,
+            TokenKind::Blank | TokenKind::End => continue,
             _ => {}
         }
         if depth == 0 {
@@ -125,25 +125,25 @@ fn check(sql: &str, semicolons: bool) -> Result<()> {
         let semicolon = rest.starts_with(';');
         rest = rest.get(token.len..).unwrap_or_default();
         match token.kind {
-            Kind::End if depth > 0 => return refuse("unclosed parenthesis"),
-            Kind::End if empty => return refuse("nothing but blanks and comments"),
-            Kind::End => return Ok(()),
-            Kind::Blank => continue,
-            Kind::Open => depth += 1,
-            Kind::Close => match depth.checked_sub(1) {
+            TokenKind::End if depth > 0 => return refuse("unclosed parenthesis"),
+            TokenKind::End if empty => return refuse("nothing but blanks and comments"),
+            TokenKind::End => return Ok(()),
+            TokenKind::Blank => continue,
+            TokenKind::Open => depth += 1,
+            TokenKind::Close => match depth.checked_sub(1) {
                 Some(outer) => depth = outer,
                 None => return refuse("closing parenthesis without an opening one"),
             },
-            Kind::Forbidden if semicolon && semicolons => continue,
-            Kind::Forbidden => return refuse("semicolon outside of quotes, or zero byte"),
-            Kind::Other => {}
+            TokenKind::Forbidden if semicolon && semicolons => continue,
+            TokenKind::Forbidden => return refuse("semicolon outside of quotes, or zero byte"),
+            TokenKind::Other => {}
         }
         empty = false;
     }
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum TokenKind {
     /// The end of the text.
     End,
     /// White space or a comment.
@@ -156,7 +156,7 @@ enum Kind {
 }
 
 struct Token {
-    kind: Kind,
+    kind: TokenKind,
     /// In bytes, at a character boundary.
     len: usize,
 }
@@ -166,28 +166,28 @@ impl Token {
     fn first(text: &str) -> Option<Token> {
         let token = |kind, len| Some(Token { kind, len });
         let Some(c) = text.chars().next() else {
-            return token(Kind::End, 0);
+            return token(TokenKind::End, 0);
         };
         match c {
-            '(' => token(Kind::Open, 1),
-            ')' => token(Kind::Close, 1),
-            ';' | '\0' => token(Kind::Forbidden, 1),
-            '\'' => token(Kind::Other, quoted(text, '\'')?),
-            '"' => token(Kind::Other, quoted(text, '"')?),
-            '$' => token(Kind::Other, dollar_quoted(text)?),
-            '-' if text.starts_with("--") => token(Kind::Blank, line_comment(text)),
-            '/' if text.starts_with("/*") => token(Kind::Blank, block_comment(text)?),
-            c if is_space(c) => token(Kind::Blank, 1),
+            '(' => token(TokenKind::Open, 1),
+            ')' => token(TokenKind::Close, 1),
+            ';' | '\0' => token(TokenKind::Forbidden, 1),
+            '\'' => token(TokenKind::Other, quoted(text, '\'')?),
+            '"' => token(TokenKind::Other, quoted(text, '"')?),
+            '$' => token(TokenKind::Other, dollar_quoted(text)?),
+            '-' if text.starts_with("--") => token(TokenKind::Blank, line_comment(text)),
+            '/' if text.starts_with("/*") => token(TokenKind::Blank, block_comment(text)?),
+            c if is_space(c) => token(TokenKind::Blank, 1),
             c if is_word_start(c) => {
                 let len = text.find(|c| !is_word(c)).unwrap_or(text.len());
                 match text.get(len..) {
                     Some(string) if len == 1 && "eE".contains(c) && string.starts_with('\'') => {
-                        token(Kind::Other, 1 + escape_string(string)?)
+                        token(TokenKind::Other, 1 + escape_string(string)?)
                     }
-                    _ => token(Kind::Other, len),
+                    _ => token(TokenKind::Other, len),
                 }
             }
-            c => token(Kind::Other, c.len_utf8()),
+            c => token(TokenKind::Other, c.len_utf8()),
         }
     }
 }

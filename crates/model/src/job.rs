@@ -82,7 +82,7 @@ pub struct Transformer {
 
 /// One table that a job loads into; `T` is how the table is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Output<T = TableName> {
+pub struct TargetSpec<T = TableName> {
     pub target: T,
     #[serde(default)]
     pub mode: Mode,
@@ -97,11 +97,11 @@ pub struct Output<T = TableName> {
     pub filter: Option<String>,
 }
 
-impl<T> Output<T> {
+impl<T> TargetSpec<T> {
     /// The same for a table that is known otherwise.
-    pub fn with_target<U>(self, target: U) -> Output<U> {
-        let Output { mode, mapping, transformer, filter, .. } = self;
-        Output { target, mode, mapping, transformer, filter }
+    pub fn with_target<U>(self, target: U) -> TargetSpec<U> {
+        let TargetSpec { mode, mapping, transformer, filter, .. } = self;
+        TargetSpec { target, mode, mapping, transformer, filter }
     }
 }
 
@@ -263,7 +263,7 @@ pub struct JobSpec {
     /// The topic behind it when the job was submitted.
     pub topic: String,
     /// At least one; all are written in the batch's transaction.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<TargetSpec>,
     /// SQL condition over the source's columns; rows for which it is not true are not loaded (GPSS:
     /// FILTER of INPUT).
     pub filter: Option<String>,

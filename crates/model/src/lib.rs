@@ -4,18 +4,18 @@
 
 pub mod assign;
 pub mod backoff;
+pub mod block;
 pub mod brokers;
 pub mod config;
-pub mod content;
 pub mod epoch;
 pub mod error;
+pub mod format;
 pub mod fragment;
 pub mod job;
 pub mod names;
 pub mod partitions;
 pub mod printable;
 pub mod reset;
-pub mod rows;
 pub mod schedule;
 pub mod state;
 pub mod statement;

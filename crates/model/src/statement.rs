@@ -1,7 +1,7 @@
 //! SQL text: quoting, and the statements that load a batch.
 
 use super::fragment::{check_fragment, enclosed, function_name};
-use super::job::{JobSpec, Mapping, Mode, Origin, Output, RowOf, TableName, Transformer};
+use super::job::{JobSpec, Mapping, Mode, Origin, RowOf, TableName, TargetSpec, Transformer};
 use super::{names, suggest};
 use crate::error::{Error, Result, SqlState};
 use std::collections::HashSet;
@@ -50,7 +50,7 @@ pub struct TargetColumn {
 /// `check_fragment` refuses. `FEATURE_NOT_SUPPORTED`: another mode than insert.
 pub fn insert_statement(
     spec: &JobSpec,
-    output: &Output,
+    output: &TargetSpec,
     source_columns: &[String],
     target_columns: &[TargetColumn],
 ) -> Result<String> {
@@ -66,7 +66,7 @@ pub fn insert_statement(
 /// As `insert_statement`.
 pub fn trial_statement(
     spec: &JobSpec,
-    output: &Output,
+    output: &TargetSpec,
     source_columns: &[String],
     target_columns: &[TargetColumn],
 ) -> Result<String> {
@@ -115,7 +115,7 @@ pub struct Alone {
 /// As `insert_statement`.
 pub fn trials(
     spec: &JobSpec,
-    output: &Output,
+    output: &TargetSpec,
     source_columns: &[String],
     target_columns: &[TargetColumn],
 ) -> Result<Trials> {
@@ -142,7 +142,7 @@ pub fn trials(
 /// The columns that are written, quoted, and the query that gives their values.
 fn selection(
     spec: &JobSpec,
-    output: &Output,
+    output: &TargetSpec,
     source_columns: &[String],
     target_columns: &[TargetColumn],
 ) -> Result<(Vec<String>, String)> {
@@ -175,7 +175,7 @@ fn selection(
 
 /// The columns that are written, quoted, and their expressions.
 fn values(
-    output: &Output,
+    output: &TargetSpec,
     source_columns: &[String],
     target_columns: &[TargetColumn],
 ) -> Result<ColumnsAndValues> {
@@ -204,7 +204,7 @@ pub fn source(spec: &JobSpec, source_columns: &[String]) -> String {
 }
 
 /// `FROM source [WHERE …]`: the rows that the job's filter and the table's own let pass.
-fn from(spec: &JobSpec, output: &Output, source_columns: &[String]) -> Result<String> {
+fn from(spec: &JobSpec, output: &TargetSpec, source_columns: &[String]) -> Result<String> {
     let mut sql = format!("\nFROM {}", source(spec, source_columns));
     for (word, filter) in
         ["\nWHERE ", "\n  AND "].iter().zip([&spec.filter, &output.filter].into_iter().flatten())
@@ -245,7 +245,7 @@ type ColumnsAndValues = (Vec<String>, Vec<String>);
 fn transformed(
     spec: &JobSpec,
     transformer: &Transformer,
-    output: &Output,
+    output: &TargetSpec,
     source: &[String],
     target: &[TargetColumn],
 ) -> Result<(Vec<String>, String)> {
@@ -380,7 +380,7 @@ mod tests {
             origin: Origin::Config,
             source: table("gpss", "f\"1"),
             topic: "t".into(),
-            outputs: vec![Output {
+            outputs: vec![TargetSpec {
                 target: table("public", "orders"),
                 mode: Mode::Insert,
                 mapping: mapping.map(|m| m.iter().map(one).collect()),

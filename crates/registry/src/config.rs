@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use gpss_model::content::Content;
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::FormatSpec;
 
 /// Where the registry is and who asks it.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl RegistryConfig {
     /// `INVALID_PARAMETER` for an unknown version of TLS, a key without certificate, or the other
     /// way round.
     pub fn new(
-        content: &Content,
+        content: &FormatSpec,
         user: Option<&str>,
         password: Option<&str>,
     ) -> Result<Option<RegistryConfig>> {
@@ -88,12 +88,12 @@ impl fmt::Debug for RegistryConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gpss_model::content::Format;
+    use gpss_model::format::Format;
 
     #[test]
     fn options_make_a_configuration() {
         let config = |options: &[(&str, &str)]| {
-            let content = Content::with_options(Format::Avro, options.iter().copied()).unwrap();
+            let content = FormatSpec::with_options(Format::Avro, options.iter().copied()).unwrap();
             RegistryConfig::new(&content, Some("me"), Some("secret"))
         };
         assert_eq!(config(&[]).unwrap(), None);

@@ -195,7 +195,7 @@ impl Topic {
     }
 
     /// Deletes it and makes another one of its name, as fast as the broker can.
-    pub fn make_anew(&mut self, partitions: u32) {
+    pub fn recreate(&mut self, partitions: u32) {
         self.partitions = partitions;
         self.admin().recreate(&self.name, partitions);
     }

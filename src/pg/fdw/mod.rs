@@ -11,7 +11,7 @@ mod scan;
 mod table;
 
 pub use plan::JsonCall;
-pub use scan::{Bound, Conversion, Output, RowWriter, ScanRequest};
+pub use scan::{Bound, Conversion, RowWriter, ScanOutput, ScanRequest};
 pub use table::{Column, Table, options_from_array, relation_columns, type_by_name, type_name};
 
 use gpss_model::error::Error;

@@ -12,8 +12,8 @@ use crate::pg::spi::StatementId;
 use crate::pg::subtx::subtx;
 use crate::pg::tx::Tx;
 use crate::pg::{caught, compat, datum, encoding, mcx, signals, slot};
+use gpss_model::block::{Block, Span};
 use gpss_model::error::{Class, Error, Result};
-use gpss_model::rows::{Rows, Span};
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 use std::ffi::CStr;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// One column of the rows that the scan delivers.
 #[derive(Clone, Debug)]
-pub enum Output {
+pub enum ScanOutput {
     /// A column of the table.
     Column(Column),
     /// The value of an expression over a json column of the table, converted if a type is given.
@@ -35,7 +35,7 @@ pub enum Output {
 pub struct ScanRequest {
     pub table: Table,
     /// In the order of the scan's row type.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<ScanOutput>,
     /// Which of the outputs the finished plan reads; the others may stay NULL.
     pub used: Vec<bool>,
     /// Which of the outputs have to wait until the scan's conditions have let the row pass: there are
@@ -67,16 +67,16 @@ impl Bound {
     }
 }
 
-impl Output {
+impl ScanOutput {
     /// As a user may read it.
     fn name(&self) -> String {
         match self {
-            Output::Column(column) => format!("column \"{}\"", column.name),
-            Output::Json { column, calls, .. } => {
+            ScanOutput::Column(column) => format!("column \"{}\"", column.name),
+            ScanOutput::Json { column, calls, .. } => {
                 let calls: String = calls.iter().map(ToString::to_string).collect();
                 format!("column \"{}\"{calls}", column.name)
             }
-            Output::Dropped => String::new(),
+            ScanOutput::Dropped => String::new(),
         }
     }
 }
@@ -84,7 +84,7 @@ impl Output {
 /// A text of a message becoming a column's value; equal for all scans that do the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Conversion {
-    /// As `Output::name`.
+    /// As `ScanOutput::name`.
     output: String,
     type_oid: u32,
     typmod: i32,
@@ -108,7 +108,7 @@ pub(super) struct Columns {
     inputs: Option<Inputs>,
     types: Vec<ColumnType>,
     /// Keeps the block alive that the slot's datums point into.
-    held: Arc<Rows>,
+    held: Arc<Block>,
     /// Text datums may point into the block as they are: the server's encoding is UTF-8 or none.
     utf8: bool,
     /// Columns of the current row that are set when the conditions have let it pass.
@@ -128,7 +128,7 @@ impl Columns {
         Columns {
             inputs: None,
             types,
-            held: Arc::new(Rows::default()),
+            held: Arc::new(Block::default()),
             utf8: encoding::server_is_utf8(),
             late: vec![],
             code,
@@ -178,7 +178,7 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
         };
         if let Some(needed) = &private.needed {
             for (output, used) in outputs.iter().zip(&mut used) {
-                *used &= !matches!(output, Output::Column(c) if !needed.contains(&c.attnum));
+                *used &= !matches!(output, ScanOutput::Column(c) if !needed.contains(&c.attnum));
             }
         }
         let names = |attnum| {
@@ -208,7 +208,7 @@ pub(super) unsafe extern "C-unwind" fn begin_foreign_scan<S: ForeignSource>(
             .collect();
         let state = State {
             tells_place: source.tells_place(),
-            names: request.outputs.iter().map(Output::name).collect(),
+            names: request.outputs.iter().map(ScanOutput::name).collect(),
             source: Some(source),
             ranges: private.ranges,
             range_exprs,
@@ -376,20 +376,22 @@ unsafe fn read_private(list: *mut pg_sys::List) -> Private {
     }
 }
 
-fn outputs(private: &Private, table: &Table, natts: i32) -> Vec<Output> {
+fn outputs(private: &Private, table: &Table, natts: i32) -> Vec<ScanOutput> {
     let column = |attnum: i16| table.columns.iter().find(|c| c.attnum == attnum).cloned();
     if private.columns.is_empty() {
         return (1..=natts as i16)
-            .map(|attnum| column(attnum).map_or(Output::Dropped, Output::Column))
+            .map(|attnum| column(attnum).map_or(ScanOutput::Dropped, ScanOutput::Column))
             .collect();
     }
     let output = |scan_column: &ScanColumn| match scan_column {
-        ScanColumn::Attribute(attnum) => column(*attnum).map_or(Output::Dropped, Output::Column),
+        ScanColumn::Attribute(attnum) => {
+            column(*attnum).map_or(ScanOutput::Dropped, ScanOutput::Column)
+        }
         ScanColumn::Json { attnum, calls, cast } => match column(*attnum) {
             Some(column) => {
-                Output::Json { column, calls: calls.clone(), cast: cast.map(pg_sys::Oid::from) }
+                ScanOutput::Json { column, calls: calls.clone(), cast: cast.map(pg_sys::Oid::from) }
             }
-            None => Output::Dropped,
+            None => ScanOutput::Dropped,
         },
     };
     private.columns.iter().map(output).collect()
@@ -482,7 +484,7 @@ impl<'a> RowWriter<'a> {
     }
 
     /// Says which block the spans of this and the following rows belong to.
-    pub fn set_block(&mut self, rows: &Arc<Rows>) {
+    pub fn set_block(&mut self, rows: &Arc<Block>) {
         self.columns.held = Arc::clone(rows);
     }
 

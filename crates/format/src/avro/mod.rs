@@ -23,13 +23,13 @@ use super::schema_id::{self, Prefix, SchemaId};
 use super::schemas::{Registered, SchemaKind, Schemas};
 use container::Container;
 use datum::{Cursor, Problem, Walk};
-use gpss_model::content::Content;
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::FormatSpec;
 use schema::{Node, NodeId, Schema};
 
 /// The first bytes of the single-object encoding; the fingerprint's eight bytes are next.
 const SINGLE_OBJECT: &[u8] = &[0xc3, 0x01];
-/// The JSON text of one message may have so many bytes, or `MAX_GROWTH` times the message's.
+/// The JSON text of one message may have this many bytes, or `MAX_GROWTH` times the message's.
 const MAX_OUTPUT: usize = 64 << 20;
 const MAX_GROWTH: usize = 8;
 /// What a record costs of that above its text, so that many small ones are bounded as well.
@@ -107,7 +107,7 @@ impl AvroDecoder {
     /// # Errors
     /// `INVALID_PARAMETER` when `schema` is no Avro schema, or when there are both.
     pub fn new(
-        content: &Content,
+        content: &FormatSpec,
         schema: Option<String>,
         schemas: Option<Arc<dyn Schemas>>,
         raw: &[String],

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::*;
-use gpss_model::content::Format;
+use gpss_model::format::Format;
 
 const VECTORS: &str = include_str!("../../../../tests/corpus/avro/vectors.jsonl");
 
@@ -43,7 +43,7 @@ fn decode(decoder: &mut AvroDecoder, payload: &[u8]) -> Result<Decoded, Fault> {
 }
 
 fn with_schema(schema: &str) -> AvroDecoder {
-    let content = Content::new(Format::Avro);
+    let content = FormatSpec::new(Format::Avro);
     AvroDecoder::new(&content, Some(schema.to_owned()), None, &[]).unwrap()
 }
 
@@ -63,7 +63,7 @@ fn from_hex(text: &str) -> Vec<u8> {
 /// A decoder as a vector wants it, and its message.
 fn vector(line: &str) -> (Value, AvroDecoder, Vec<u8>) {
     let vector: Value = serde_json::from_str(line).unwrap();
-    let mut content = Content::new(Format::Avro);
+    let mut content = FormatSpec::new(Format::Avro);
     if vector["base64"] == true {
         content.set("bytes_to_base64", "on").unwrap();
     }
@@ -175,7 +175,7 @@ fn what_takes_no_bytes_is_bounded_by_the_output() {
     file.extend_from_slice(&endless);
     file.push(0);
     file.extend_from_slice(&[7; 16]);
-    let mut decoder = AvroDecoder::new(&Content::new(Format::Avro), None, None, &[]).unwrap();
+    let mut decoder = AvroDecoder::new(&FormatSpec::new(Format::Avro), None, None, &[]).unwrap();
     let mut records = 0;
     let faulty = decoder.decode(&file, &mut |_| {
         records += 1;
@@ -209,7 +209,7 @@ fn a_block_may_not_become_too_large() {
 #[test]
 fn schemas_come_from_the_registry_by_id() {
     let schemas = given(&[(1, "\"int\""), (2, "{\"type\":"), (3, "\"no.such\"")]);
-    let content = Content::new(Format::Avro);
+    let content = FormatSpec::new(Format::Avro);
     let mut decoder = AvroDecoder::new(&content, None, Some(schemas), &[]).unwrap();
     let mut reason = |payload: &[u8]| match decode(&mut decoder, payload) {
         Err(Fault::Bad(reason)) => reason,
@@ -241,7 +241,7 @@ fn a_header_may_name_the_schema_instead() {
         (SchemaId::Guid(guid), registered("\"string\"")),
         (SchemaId::Number(1), registered("\"int\"")),
     ]));
-    let content = Content::new(Format::Avro);
+    let content = FormatSpec::new(Format::Avro);
     let mut decoder = AvroDecoder::new(&content, None, Some(Arc::new(schemas)), &[]).unwrap();
     assert!(decoder.reads_schema_ids() && !with_schema("\"int\"").reads_schema_ids());
     let mut decode = |id: &[u8], payload: &[u8]| {
@@ -264,7 +264,7 @@ fn a_header_may_name_the_schema_instead() {
 
 #[test]
 fn eight_bytes_of_a_schemas_id_are_an_option() {
-    let content = Content::with_options(Format::Avro, [("schema_id_bytes", "8")]).unwrap();
+    let content = FormatSpec::with_options(Format::Avro, [("schema_id_bytes", "8")]).unwrap();
     let schemas = given(&[(1, "\"int\"")]);
     let mut decoder = AvroDecoder::new(&content, None, Some(schemas), &[]).unwrap();
     assert_eq!(decode(&mut decoder, &[0, 0, 0, 0, 0, 0, 0, 0, 1, 2]).unwrap().0, ["1"]);
@@ -279,7 +279,7 @@ fn a_registry_that_fails_costs_no_message() {
             Err(Fault::Failed(Error::new(SqlState::CONNECTION_FAILURE, "away")))
         }
     }
-    let content = Content::new(Format::Avro);
+    let content = FormatSpec::new(Format::Avro);
     let mut decoder = AvroDecoder::new(&content, None, Some(Arc::new(Failing)), &[]).unwrap();
     let failed = decode(&mut decoder, &[0, 0, 0, 0, 1, 2]).unwrap_err();
     assert!(matches!(failed, Fault::Failed(error) if error.message == "away"));
@@ -287,7 +287,7 @@ fn a_registry_that_fails_costs_no_message() {
 
 #[test]
 fn options_that_make_no_decoder_are_refused() {
-    let content = Content::new(Format::Avro);
+    let content = FormatSpec::new(Format::Avro);
     let new = |schema: &str, schemas| {
         let decoder = AvroDecoder::new(&content, Some(schema.to_owned()), schemas, &[]);
         decoder.err().unwrap()
@@ -451,7 +451,7 @@ fn mutated_schemas_are_refused_or_read() {
         random.mutate(&mut text);
         let text = String::from_utf8_lossy(&text).into_owned();
         tried += 1;
-        let content = Content::new(Format::Avro);
+        let content = FormatSpec::new(Format::Avro);
         if let Ok(mut decoder) = AvroDecoder::new(&content, Some(text), None, &[]) {
             good += 1;
             let payload: Vec<u8> = (0..random.below(32)).map(|_| random.byte()).collect();
@@ -477,7 +477,7 @@ fn throughput() {
     datum.extend_from_slice(&1234.5678_f64.to_le_bytes());
     datum.extend_from_slice(&[1, 0xaa, 0xd2, 0xd9, 0x90, 0xcd, 0x61]);
     datum.extend_from_slice(b"\x0cLondon\x02\x00");
-    let content = Content::new(Format::Avro);
+    let content = FormatSpec::new(Format::Avro);
     let mut decoder = AvroDecoder::new(&content, None, Some(given(&[(1, schema)])), &[]).unwrap();
     println!("{:?}", decode(&mut decoder, &datum).unwrap().0);
     let (count, began) = (2_000_000, Instant::now());

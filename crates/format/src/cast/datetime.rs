@@ -62,7 +62,7 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     (!halfway).then_some(((nanoseconds + 500) / 1000, rest))
 }
 
-/// What the last of so many digits counts.
+/// The weight of the last of this many digits.
 const NANOSECONDS: [i64; 10] =
     [0, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
 

@@ -2,11 +2,11 @@
 
 use super::super::corpus::{self, Values, columns, fault, rows};
 use super::*;
-use gpss_model::content::Format;
+use gpss_model::format::Format;
 use proptest::prelude::*;
 
 fn decoder(options: &[(&str, &str)], count: usize) -> CsvDecoder {
-    let content = Content::with_options(Format::Csv, options.iter().copied()).unwrap();
+    let content = FormatSpec::with_options(Format::Csv, options.iter().copied()).unwrap();
     CsvDecoder::new(&content, &columns(count)).unwrap()
 }
 
@@ -105,11 +105,11 @@ fn options_that_do_not_go_together_are_refused() {
         ),
         (&[("encoding", "JOHAB")], "encoding \"JOHAB\" cannot be converted to UTF8"),
     ] {
-        let content = Content::with_options(Format::Csv, options.iter().copied()).unwrap();
+        let content = FormatSpec::with_options(Format::Csv, options.iter().copied()).unwrap();
         let error = CsvDecoder::new(&content, &columns(2)).unwrap_err();
         assert_eq!((error.sqlstate, &*error.message), (SqlState::INVALID_PARAMETER, message));
     }
-    let content = Content::with_options(Format::Csv, [("delimiter", "\\t")]).unwrap();
+    let content = FormatSpec::with_options(Format::Csv, [("delimiter", "\\t")]).unwrap();
     let hint = CsvDecoder::new(&content, &[]).unwrap_err().hint;
     assert_eq!(hint.as_deref(), Some("In SQL, a tab is written as E'\\t'."));
 }

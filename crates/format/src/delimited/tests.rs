@@ -2,13 +2,13 @@
 
 use super::super::corpus::{self, Values};
 use super::*;
-use gpss_model::content::Format;
 use gpss_model::error::SqlState;
+use gpss_model::format::Format;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
 fn decode(options: &[(&str, &str)], columns: &[&str], text: &str) -> Result<Vec<Values>, String> {
-    let content = Content::with_options(Format::Delimited, options.iter().copied()).unwrap();
+    let content = FormatSpec::with_options(Format::Delimited, options.iter().copied()).unwrap();
     let columns: Vec<_> = columns.iter().map(|name| (*name).to_owned()).collect();
     let mut decoder = DelimitedDecoder::new(&content, &columns).unwrap();
     corpus::decode(&mut decoder, text.as_bytes())
@@ -72,11 +72,11 @@ fn options_with_two_meanings_are_refused() {
             "option \"quote\" must not appear in option \"null\"",
         ),
     ] {
-        let content = Content::with_options(Format::Delimited, options.iter().copied()).unwrap();
+        let content = FormatSpec::with_options(Format::Delimited, options.iter().copied()).unwrap();
         let error = DelimitedDecoder::new(&content, &[]).unwrap_err();
         assert_eq!((error.sqlstate, &*error.message), (SqlState::INVALID_PARAMETER, message));
     }
-    let content = Content::with_options(Format::Delimited, [("delimiter", &*"x".repeat(32))]);
+    let content = FormatSpec::with_options(Format::Delimited, [("delimiter", &*"x".repeat(32))]);
     assert!(DelimitedDecoder::new(&content.unwrap(), &[]).is_ok());
 }
 

@@ -1,12 +1,12 @@
 //! Tests of the encodings: against PostgreSQL's conversions.
 
 use super::*;
-use gpss_model::content::Format;
+use gpss_model::format::Format;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
 fn converter(encoding: &str) -> Result<Converter> {
-    Converter::new(&Content::with_options(Format::Csv, [("encoding", encoding)]).unwrap())
+    Converter::new(&FormatSpec::with_options(Format::Csv, [("encoding", encoding)]).unwrap())
 }
 
 fn text(encoding: &str, bytes: &[u8]) -> Result<String, Fault> {

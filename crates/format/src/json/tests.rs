@@ -27,10 +27,12 @@ fn decode(decoder: &mut JsonDecoder, json: &[u8]) -> Result<Vec<Option<String>>,
         .fields
         .iter()
         .map(|field| match *field {
-            Field::Null => None,
-            Field::Value(start, len) => text(&json[start..start + len]),
-            Field::Scratch(start, len) => text(&document.scratch[start..start + len]),
-            Field::Fixed(_) | Field::Unconverted(..) => panic!("nothing is converted here"),
+            DocumentField::Null => None,
+            DocumentField::Value(start, len) => text(&json[start..start + len]),
+            DocumentField::Scratch(start, len) => text(&document.scratch[start..start + len]),
+            DocumentField::Fixed(_) | DocumentField::Unconverted(..) => {
+                panic!("nothing is converted here")
+            }
         })
         .collect())
 }

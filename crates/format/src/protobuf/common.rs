@@ -2,7 +2,7 @@
 //! imports them is registered without them.
 
 use super::decl::{Budget, File};
-use super::text;
+use super::proto_parser;
 
 /// What imports of a package begin with, and its declarations.
 const PACKAGES: [(&str, &[&str], &str); 2] = [
@@ -22,7 +22,7 @@ pub(super) fn imported(files: &[File], budget: &mut Budget) -> Result<Vec<File>,
         let mut imports = files.iter().flat_map(|file| &file.imports);
         let wanted = imports.any(|import| prefixes.iter().any(|p| import.starts_with(p)));
         if wanted && files.iter().all(|file| file.package != package) {
-            found.push(text::parse(package, declarations, budget)?);
+            found.push(proto_parser::parse(package, declarations, budget)?);
         }
     }
     Ok(found)

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::bytes::skip_plain;
+use crate::simd_json::skip_plain;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 

@@ -11,11 +11,11 @@ mod descriptor;
 mod json;
 mod known;
 mod lexer;
+mod proto_parser;
 mod schema;
 mod source;
 #[cfg(test)]
 mod tests;
-mod text;
 mod walk;
 mod wire;
 
@@ -24,14 +24,14 @@ use std::sync::Arc;
 
 use self::decl::Scalar;
 use self::known::Known;
-use self::schema::{Kind, Schema, Shape};
+use self::schema::{Cardinality, Kind, Schema};
 use self::walk::{Memory, Raw, foreign, walk};
 use self::wire::{Records, Span};
 use super::record::{Decode, Fault, Record, Sink};
 use super::schema_id::{self, Prefix, SchemaId};
 use super::schemas::{SchemaKind, Schemas};
-use gpss_model::content::Content;
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::FormatSpec;
 use gpss_model::suggest;
 
 pub use self::source::SchemaSource;
@@ -84,7 +84,7 @@ impl ProtobufDecoder {
     /// `INVALID_PARAMETER`: there is no schema or more than one, it is not valid, the message or a
     /// raw field is not in it.
     pub fn new(
-        content: &Content,
+        content: &FormatSpec,
         schema: Option<SchemaSource>,
         schemas: Option<Arc<dyn Schemas>>,
         raw: &[String],
@@ -372,10 +372,12 @@ fn raw_field(schema: &Schema, place: usize, name: &str) -> std::result::Result<R
         matches!(known, Some(Known::Wrapper(Scalar::String | Scalar::Bytes)))
     };
     match (&field.kind, field.shape) {
-        (Kind::Scalar(Scalar::String | Scalar::Bytes), Shape::Singular) => {
+        (Kind::Scalar(Scalar::String | Scalar::Bytes), Cardinality::Singular) => {
             Ok(Raw::Field { index, presence: !message.implicit().contains(&index) })
         }
-        (Kind::Message(place), Shape::Singular) if wrapped(*place) => Ok(Raw::Wrapped { index }),
+        (Kind::Message(place), Cardinality::Singular) if wrapped(*place) => {
+            Ok(Raw::Wrapped { index })
+        }
         _ => Err(format!("protobuf field \"{name}\" is not of type bytes or string")),
     }
 }

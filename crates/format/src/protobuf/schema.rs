@@ -9,7 +9,7 @@ use super::common;
 use super::decl::{self, Budget, Features, File, Scalar, Type};
 use super::json;
 use super::known::{self, Known};
-use super::text;
+use super::proto_parser;
 
 const MAX_FIELD_NUMBER: u32 = (1 << 29) - 1;
 
@@ -47,13 +47,13 @@ pub(super) struct Field {
     /// `"name":`
     pub key: Box<[u8]>,
     pub kind: Kind,
-    pub shape: Shape,
+    pub shape: Cardinality,
     pub oneof: Option<u32>,
     pub delimited: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum Cardinality {
     Singular,
     Repeated,
     /// A repeated message that is an entry of a map.
@@ -113,7 +113,7 @@ impl Schema {
         files.retain(|file| seen.insert(file.name.clone()));
         files.reverse();
         let main = files.len();
-        let known = text::parse("google/protobuf", known::DECLARATIONS, budget)?;
+        let known = proto_parser::parse("google/protobuf", known::DECLARATIONS, budget)?;
         let mut schema = Schema::default();
         for file in std::iter::once(&known).chain(&files) {
             schema.declare(file)?;
@@ -218,7 +218,7 @@ impl Schema {
             let mut implicit = HashSet::new();
             for field in &declared.fields {
                 let linked = self.field(field, &declared.name, inherited, declared.map_entry)?;
-                let singular = linked.shape == Shape::Singular;
+                let singular = linked.shape == Cardinality::Singular;
                 let presence = singular
                     && (matches!(linked.kind, Kind::Message(_) | Kind::Missing(_))
                         || linked.oneof.is_some()
@@ -262,9 +262,9 @@ impl Schema {
             _ => false,
         };
         let shape = match field.repeated {
-            true if entry => Shape::Map,
-            true => Shape::Repeated,
-            false => Shape::Singular,
+            true if entry => Cardinality::Map,
+            true => Cardinality::Repeated,
+            false => Cardinality::Singular,
         };
         // The entries of maps, and messages in them, are never groups.
         let delimited = field.features.or(inherited).delimited == Some(true);
@@ -443,6 +443,6 @@ fn is_map_entry(fields: &[Field]) -> bool {
         Kind::Scalar(scalar) => !matches!(scalar, Scalar::Double | Scalar::Float | Scalar::Bytes),
         _ => false,
     };
-    let singular = key.shape == Shape::Singular && value.shape == Shape::Singular;
+    let singular = key.shape == Cardinality::Singular && value.shape == Cardinality::Singular;
     key.number == 1 && value.number == 2 && key_fits && singular && !value.delimited
 }

@@ -4,8 +4,8 @@ use super::common;
 use super::decl::{Budget, File};
 use super::descriptor;
 use super::json;
+use super::proto_parser;
 use super::schema::Schema;
-use super::text;
 use crate::schemas::Registered;
 
 /// A schema of the user's own.
@@ -55,7 +55,7 @@ fn any(bytes: &[u8], references: &[(String, String)]) -> Result<Schema, String> 
     }
     match (binary(bytes, &mut budget), std::str::from_utf8(bytes)) {
         (Some(set), _) => files.extend(set?),
-        (None, Ok(text)) => files.push(text::parse(UNNAMED, text, &mut budget)?),
+        (None, Ok(text)) => files.push(proto_parser::parse(UNNAMED, text, &mut budget)?),
         (None, Err(_)) => {
             return Err("it is neither a descriptor set nor text in UTF-8".to_owned());
         }
@@ -72,7 +72,7 @@ fn one(name: &str, text: &str, budget: &mut Budget) -> Result<File, String> {
             let file = descriptor::file(&bytes, budget)?;
             Ok(File { name: name.to_owned(), ..file })
         }
-        None => text::parse(name, text, budget),
+        None => proto_parser::parse(name, text, budget),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::schemas::Registered;
-use gpss_model::content::Format;
+use gpss_model::format::Format;
 
 const VECTORS: &str = include_str!("../../../../tests/corpus/protobuf/vectors.jsonl");
 const DESCRIPTORS: &str = include_str!("../../../../tests/corpus/protobuf/descriptors.jsonl");
@@ -43,8 +43,8 @@ fn descriptor(set: &str) -> &'static str {
     sets.iter().find(|known| known.0 == set).unwrap().1
 }
 
-fn content(message: Option<&str>) -> Content {
-    Content::with_options(Format::Protobuf, message.map(|name| ("message", name))).unwrap()
+fn content(message: Option<&str>) -> FormatSpec {
+    FormatSpec::with_options(Format::Protobuf, message.map(|name| ("message", name))).unwrap()
 }
 
 fn local(schema: &str, message: Option<&str>, raw: &[&str]) -> Result<ProtobufDecoder> {
@@ -54,11 +54,11 @@ fn local(schema: &str, message: Option<&str>, raw: &[&str]) -> Result<ProtobufDe
 /// One that takes messages of other types too, as protobuf does.
 fn filling(schema: &str, message: &str, raw: &[&str]) -> ProtobufDecoder {
     let options = [("message", message), ("fill_missing_fields", "true")];
-    let content = Content::with_options(Format::Protobuf, options).unwrap();
+    let content = FormatSpec::with_options(Format::Protobuf, options).unwrap();
     with_content(schema, &content, raw).unwrap()
 }
 
-fn with_content(schema: &str, content: &Content, raw: &[&str]) -> Result<ProtobufDecoder> {
+fn with_content(schema: &str, content: &FormatSpec, raw: &[&str]) -> Result<ProtobufDecoder> {
     let raw: Vec<String> = raw.iter().map(|name| (*name).to_owned()).collect();
     let source = SchemaSource::Text(schema.to_owned());
     ProtobufDecoder::new(content, Some(source), None, &raw)

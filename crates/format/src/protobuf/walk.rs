@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::decl::Scalar;
 use super::json;
 use super::known::{self, Known};
-use super::schema::{Field, Kind, Message, Schema, Shape};
+use super::schema::{Cardinality, Field, Kind, Message, Schema};
 use super::wire::{Records, Span, Value};
 
 /// Unit tests meet smaller limits, to meet them soon.
@@ -221,7 +221,7 @@ impl<'a> Walk<'a> {
                 let Some(index) = message.find(record.number) else { continue };
                 let Some(field) = message.fields.get(index) else { continue };
                 let index = index as u32;
-                let bits = if field.shape == Shape::Singular {
+                let bits = if field.shape == Cardinality::Singular {
                     let Some(bits) = accept(field, record.value) else { continue };
                     if self.is_unknown(field, bits) {
                         left_out = true;
@@ -384,8 +384,8 @@ impl<'a> Walk<'a> {
             self.comma()?;
             self.out.extend_from_slice(&field.key);
             match (field.shape, &field.kind) {
-                (Shape::Map, Kind::Message(entry)) => self.map(*entry, at..to, depth)?,
-                (Shape::Singular, _) => self.singular(field, at..to, depth)?,
+                (Cardinality::Map, Kind::Message(entry)) => self.map(*entry, at..to, depth)?,
+                (Cardinality::Singular, _) => self.singular(field, at..to, depth)?,
                 _ => self.array(field, at..to, depth)?,
             }
             at = to;
@@ -402,9 +402,9 @@ impl<'a> Walk<'a> {
         self.comma()?;
         self.out.extend_from_slice(&field.key);
         match field.shape {
-            Shape::Map => self.out.extend_from_slice(b"{}"),
-            Shape::Repeated => self.out.extend_from_slice(b"[]"),
-            Shape::Singular => self.default(&field.kind, depth)?,
+            Cardinality::Map => self.out.extend_from_slice(b"{}"),
+            Cardinality::Repeated => self.out.extend_from_slice(b"[]"),
+            Cardinality::Singular => self.default(&field.kind, depth)?,
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ pub(super) enum Value {
 
 /// One field as it comes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Record {
+pub(super) struct WireField {
     pub number: u32,
     pub value: Value,
     /// Where its tag begins.
@@ -82,7 +82,7 @@ impl<'a> Records<'a> {
 
     /// The next field; None at the end.
     #[inline]
-    pub fn next(&mut self) -> Result<Option<Record>, &'static str> {
+    pub fn next(&mut self) -> Result<Option<WireField>, &'static str> {
         if self.at >= self.end {
             return Ok(None);
         }
@@ -97,7 +97,7 @@ impl<'a> Records<'a> {
             4 => return Err("end of a group without its start"),
             wire => self.value(wire)?,
         };
-        Ok(Some(Record { number, value, start }))
+        Ok(Some(WireField { number, value, start }))
     }
 
     #[inline]

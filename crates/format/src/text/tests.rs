@@ -2,11 +2,11 @@
 
 use super::super::corpus::{self, Values, columns, fault, rows};
 use super::*;
-use gpss_model::content::Format;
+use gpss_model::format::Format;
 use proptest::prelude::*;
 
 fn decode(options: &[(&str, &str)], count: usize, text: &str) -> Result<Vec<Values>, String> {
-    let content = Content::with_options(Format::Text, options.iter().copied()).unwrap();
+    let content = FormatSpec::with_options(Format::Text, options.iter().copied()).unwrap();
     let mut decoder = TextDecoder::new(&content, &columns(count)).unwrap();
     corpus::decode(&mut decoder, text.as_bytes())
 }
@@ -64,7 +64,7 @@ fn options_that_do_not_go_together_are_refused() {
         (&[("delimiter", "N")], "option \"delimiter\" must not appear in option \"null\""),
         (&[("null", "\n")], "option \"null\" cannot contain newline or carriage return"),
     ] {
-        let content = Content::with_options(Format::Text, options.iter().copied()).unwrap();
+        let content = FormatSpec::with_options(Format::Text, options.iter().copied()).unwrap();
         let error = TextDecoder::new(&content, &columns(2)).unwrap_err();
         assert_eq!(error.message, message);
     }

@@ -15,7 +15,7 @@ pub type PartitionOffsets = Vec<(i32, Result<i64, Fault>)>;
 /// A topic as a broker describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicFound {
-    /// As Kafka's tools show it; a topic that is made anew has another. None: brokers before 2.8.
+    /// As Kafka's tools show it; a topic that is recreated has another. None: brokers before 2.8.
     pub id: Option<String>,
     /// In their order.
     pub partitions: Vec<i32>,

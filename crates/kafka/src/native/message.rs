@@ -9,7 +9,7 @@ use std::ptr;
 
 /// What a partition's queue holds: a message or an error of the partition.
 pub enum Taken<'a> {
-    Record(Record<'a>),
+    Message(Message<'a>),
     /// `offset` is where reading stands, `partition` the one concerned; negative when unknown.
     Fault {
         partition: i32,
@@ -19,9 +19,9 @@ pub enum Taken<'a> {
 }
 
 /// A message or error that is ours to destroy.
-pub(super) struct Message(pub(super) *mut rd::rd_kafka_message_t);
+pub(super) struct OwnedMessage(pub(super) *mut rd::rd_kafka_message_t);
 
-impl Message {
+impl OwnedMessage {
     pub(super) fn read(&self) -> Taken<'_> {
         // SAFETY: librdkafka's message, ours until dropped; `RawMessage` has its layout.
         let message = unsafe { &*self.0.cast::<RawMessage>() };
@@ -36,7 +36,7 @@ impl Message {
         let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: as above; librdkafka sets one of the enum's three values.
         let timestamp = unsafe { rd::rd_kafka_message_timestamp(self.0, &mut kind) };
-        Taken::Record(Record {
+        Taken::Message(Message {
             partition: message.partition,
             offset: message.offset,
             timestamp_ms: (timestamp >= 0).then_some(timestamp),
@@ -50,7 +50,7 @@ impl Message {
     }
 }
 
-impl Drop for Message {
+impl Drop for OwnedMessage {
     fn drop(&mut self) {
         // SAFETY: ours, destroyed once.
         unsafe { rd::rd_kafka_message_destroy(self.0) }
@@ -76,7 +76,7 @@ const _: () = assert!(
 );
 
 /// A message, borrowed from librdkafka while it is handed out.
-pub struct Record<'a> {
+pub struct Message<'a> {
     pub partition: i32,
     pub offset: i64,
     /// Milliseconds since the Unix epoch; None when the broker has none.
@@ -88,7 +88,7 @@ pub struct Record<'a> {
     lives: PhantomData<&'a [u8]>,
 }
 
-impl<'a> Record<'a> {
+impl<'a> Message<'a> {
     /// The headers in their order; keys may repeat.
     pub fn headers(&self) -> Headers<'a> {
         let mut list = ptr::null_mut();

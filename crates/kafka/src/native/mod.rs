@@ -29,7 +29,7 @@ mod unanswered;
 pub use client::{Client, before_clients};
 pub use conf::{Conf, Refusal};
 pub use event::{Answer, PartitionOffsets, TopicFound};
-pub use message::{Record, Taken};
+pub use message::{Message, Taken};
 pub use metadata_answers::MetadataAnswers;
 pub use queue::{Messages, Queue, Waker};
 pub use requests::{EARLIEST, LATEST};

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::event::{Answer, Happening};
-use super::message::{Message, Taken};
+use super::message::{OwnedMessage, Taken};
 use super::raw::millis;
 use super::unanswered::Unanswered;
 use rdkafka::bindings as rd;
@@ -94,7 +94,7 @@ impl Queue {
         let taken = list.len();
         let mut remaining = Remaining(list.drain(..));
         for message in remaining.0.by_ref() {
-            each(Message(message).read());
+            each(OwnedMessage(message).read());
         }
         let faults = self.client.take_faults();
         let count = taken + faults.len();
@@ -155,7 +155,7 @@ struct Remaining<'a>(std::vec::Drain<'a, *mut rd::rd_kafka_message_t>);
 impl Drop for Remaining<'_> {
     fn drop(&mut self) {
         for message in self.0.by_ref() {
-            drop(Message(message));
+            drop(OwnedMessage(message));
         }
     }
 }

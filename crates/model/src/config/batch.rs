@@ -1,6 +1,6 @@
 //! When a batch is closed, and the SQL around batches; the versions have other keys for the same.
 
-use super::tree::{Map, Place};
+use super::tree::{Location, Map};
 use super::value::{choice, statements};
 use crate::error::Result;
 use crate::job::{Commit, Task};
@@ -86,7 +86,7 @@ pub(super) fn task(map: &mut Map, keys: &TaskKeys, notices: &mut Vec<String>) ->
 }
 
 /// The notice for one of statement and interval without the other.
-fn half_a_task(task: &Task, keys: &TaskKeys, place: &Place) -> Option<String> {
+fn half_a_task(task: &Task, keys: &TaskKeys, place: &Location) -> Option<String> {
     let (sql, interval) = (place.spelled(keys.post_batch), place.spelled(keys.interval));
     match (&task.post_batch, task.batch_interval) {
         (Some(_), 0) => {

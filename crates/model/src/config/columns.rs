@@ -1,10 +1,10 @@
 //! The columns that a message fills: their names and types, and which a format allows.
 
 use super::Column;
-use super::tree::{Place, Value};
+use super::tree::{Location, Value};
 use super::value::{column_name, filled};
-use crate::content::Format;
 use crate::error::Result;
+use crate::format::Format;
 use std::collections::HashSet;
 
 /// A column of this name stands for a field of the message that is skipped.
@@ -17,7 +17,7 @@ pub(super) struct Seen(HashSet<String>);
 impl Seen {
     /// # Errors
     /// The name is there already.
-    pub(super) fn add(&mut self, name: &str, place: &Place) -> Result<()> {
+    pub(super) fn add(&mut self, name: &str, place: &Location) -> Result<()> {
         if name == IGNORED || self.0.insert(name.to_owned()) {
             return Ok(());
         }
@@ -60,7 +60,7 @@ pub(super) fn default_type(format: Format) -> Option<&'static str> {
 }
 
 /// Whether the format can fill these columns; `place` is where they are described.
-pub(super) fn check(format: Format, columns: &[Column], place: &Place) -> Result<()> {
+pub(super) fn check(format: Format, columns: &[Column], place: &Location) -> Result<()> {
     let ignored = columns.iter().filter(|column| column.name == IGNORED).count();
     if ignored > 0 && !format.is_positional() {
         return Err(place

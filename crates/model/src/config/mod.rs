@@ -4,12 +4,11 @@
 
 mod batch;
 mod columns;
-mod emit;
+mod content;
 mod name;
 mod options;
 mod output;
 mod schedule;
-mod side;
 mod template;
 mod tree;
 mod v2;
@@ -17,6 +16,7 @@ mod v3;
 mod v3_write;
 mod value;
 mod yaml;
+mod yaml_write;
 
 #[cfg(test)]
 mod reference;
@@ -24,8 +24,8 @@ mod reference;
 pub use columns::IGNORED;
 pub use v3_write::write;
 
-use super::content::{Content, Format};
-use super::job::{Alert, Commit, ErrorLimit, Fallback, MissingTopic, Output, Schedule, Task};
+use super::format::{Format, FormatSpec};
+use super::job::{Alert, Commit, ErrorLimit, Fallback, MissingTopic, Schedule, TargetSpec, Task};
 use super::partitions::Partitions;
 use crate::error::{Error, Result, SqlState};
 use std::collections::BTreeMap;
@@ -37,9 +37,9 @@ pub struct LoadConfig {
     /// DATABASE and USER do not choose anything here; the caller warns when the session has others.
     pub database: Option<String>,
     pub user: Option<String>,
-    pub source: KafkaSource,
+    pub source: SourceSpec,
     /// At least one.
-    pub outputs: Vec<Output<Target>>,
+    pub outputs: Vec<TargetSpec<Target>>,
     /// METADATA:SCHEMA, where the foreign table goes; None: the first target's schema.
     pub work_schema: Option<String>,
     /// SQL condition over the source's columns (FILTER of INPUT).
@@ -64,7 +64,7 @@ pub struct Target {
 
 /// Where the messages come from and how they are read.
 #[derive(Clone, PartialEq)]
-pub struct KafkaSource {
+pub struct SourceSpec {
     /// `host:port`, separated by commas (`model::brokers`).
     pub brokers: String,
     pub topic: String,
@@ -85,7 +85,7 @@ pub struct KafkaSource {
 /// How a message's value or key is read, and the columns it fills.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
-    pub content: Content,
+    pub content: FormatSpec,
     /// In the order of the message's fields; a field called `__IGNORED__` is skipped. None, which only
     /// the value of a format by position may have: those of the one table.
     pub columns: Vec<Column>,
@@ -112,7 +112,7 @@ pub struct Column {
     pub type_name: String,
 }
 
-impl fmt::Debug for KafkaSource {
+impl fmt::Debug for SourceSpec {
     /// Without the properties' values, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.properties.iter().map(|(name, _)| name.as_str()).collect();
@@ -256,7 +256,7 @@ fn no_text_but(name: &str, what: &str) -> Error {
 
 /// ENCODING: the encoding of the value and of the key, where the format is text in one.
 fn set_encoding(
-    source: &mut KafkaSource,
+    source: &mut SourceSpec,
     value: tree::Value,
     notices: &mut Vec<String>,
 ) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use super::tree::{Map, Value};
 use super::value;
-use crate::content::{Content, Format, Kind, OPTIONS};
 use crate::error::Result;
+use crate::format::{Format, FormatSpec, OPTIONS, OptionKind};
 
 /// GPSS's bound on the delimiter of format delimited, in bytes.
 const MAX_DELIMITER: usize = 32;
@@ -63,18 +63,18 @@ pub(super) fn keys_v2(format: Format) -> impl Iterator<Item = &'static str> {
 }
 
 /// Takes the keys of versions 1 and 2 that the format has.
-pub(super) fn take_v2(block: &mut Map, content: &mut Content) -> Result<()> {
+pub(super) fn take_v2(block: &mut Map, content: &mut FormatSpec) -> Result<()> {
     take(block, content, |key| key.v2, "PARAMSTR")
 }
 
 /// Takes the keys of version v3 that the format has.
-pub(super) fn take_v3(block: &mut Map, content: &mut Content) -> Result<()> {
+pub(super) fn take_v3(block: &mut Map, content: &mut FormatSpec) -> Result<()> {
     take(block, content, |key| key.v3, "OPTIONS")
 }
 
 fn take(
     block: &mut Map,
-    content: &mut Content,
+    content: &mut FormatSpec,
     name: impl Fn(&Key) -> &'static str,
     params: &'static str,
 ) -> Result<()> {
@@ -106,9 +106,9 @@ fn take(
     check(content, block)
 }
 
-fn text(value: Value, key: &Key, kind: Kind) -> Result<String> {
+fn text(value: Value, key: &Key, kind: OptionKind) -> Result<String> {
     let place = value.place();
-    if kind == Kind::Names {
+    if kind == OptionKind::Names {
         let names = value::names(value)?;
         if names.iter().any(|name| name.contains(',') || name.trim() != name) {
             return Err(
@@ -118,7 +118,7 @@ fn text(value: Value, key: &Key, kind: Kind) -> Result<String> {
         return Ok(names.join(","));
     }
     let text = match kind {
-        Kind::ServerFile => value::filled(value)?,
+        OptionKind::ServerFile => value::filled(value)?,
         _ => value.text()?,
     };
     match key.option {
@@ -158,7 +158,7 @@ fn parameters(value: Value) -> Result<String> {
 }
 
 /// What a format asks of its options together.
-fn check(content: &Content, block: &Map) -> Result<()> {
+fn check(content: &FormatSpec, block: &Map) -> Result<()> {
     let place = block.place();
     let delimiter = content.get("delimiter");
     match content.format {

@@ -4,7 +4,7 @@ use super::tree::{Map, Value};
 use super::value::{self, choice, column_name, filled, names, sql};
 use super::{Target, name};
 use crate::error::Result;
-use crate::job::{Mapping, Matching, Mode, Output, Transformer};
+use crate::job::{Mapping, Matching, Mode, TargetSpec, Transformer};
 use std::collections::HashSet;
 
 const MODES: [&str; 3] = ["insert", "update", "merge"];
@@ -14,7 +14,7 @@ const MATCHING: [&str; 5] =
     ["MATCH_COLUMNS", "ORDER_COLUMNS", "UPDATE_COLUMNS", "UPDATE_CONDITION", "DELETE_CONDITION"];
 
 /// OUTPUT, or one of OUTPUTS.
-pub(super) fn v2(value: Value, notices: &mut Vec<String>) -> Result<Output<Target>> {
+pub(super) fn v2(value: Value, notices: &mut Vec<String>) -> Result<TargetSpec<Target>> {
     read(value, notices, |map, notices| {
         let name = match map.take("MODE")? {
             Some(value) => choice(value, &MODES, UNKNOWN_MODE)?,
@@ -25,7 +25,7 @@ pub(super) fn v2(value: Value, notices: &mut Vec<String>) -> Result<Output<Targe
 }
 
 /// One of `tables` of version v3.
-pub(super) fn v3(value: Value, notices: &mut Vec<String>) -> Result<Output<Target>> {
+pub(super) fn v3(value: Value, notices: &mut Vec<String>) -> Result<TargetSpec<Target>> {
     read(value, notices, |map, notices| match map.take("MODE")? {
         Some(value) => mode_v3(value, notices),
         None => Ok(Mode::Insert),
@@ -36,7 +36,7 @@ fn read(
     value: Value,
     notices: &mut Vec<String>,
     mode: impl Fn(&mut Map, &mut Vec<String>) -> Result<Mode>,
-) -> Result<Output<Target>> {
+) -> Result<TargetSpec<Target>> {
     let mut map = value.map()?;
     let schema = map.take("SCHEMA")?.map(column_name).transpose()?;
     let target = target(schema, map.require("TABLE")?)?;
@@ -56,7 +56,7 @@ fn read(
     let filter = map.take("FILTER")?.map(sql).transpose()?;
     map.finish()?;
     let transformer = transformer.map(|(_, transformer)| transformer);
-    Ok(Output { target, mode, mapping, transformer, filter })
+    Ok(TargetSpec { target, mode, mapping, transformer, filter })
 }
 
 /// TABLE, and the schema it may carry when SCHEMA is absent.

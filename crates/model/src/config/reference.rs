@@ -1,7 +1,7 @@
 //! Tests: the configurations of GPSS's documentation and of the field, with other names and values.
 
 use super::{Column, LoadConfig, Target, parse, write};
-use crate::content::Format;
+use crate::format::Format;
 use crate::job::{Commit, ErrorLimit, Fallback, Mapping, Matching, MissingTopic, Mode, Schedule};
 use std::collections::BTreeMap;
 

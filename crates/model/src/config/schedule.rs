@@ -1,6 +1,6 @@
 //! When a job runs and whom its end is told; the same keys in all versions.
 
-use super::tree::{Place, Value};
+use super::tree::{Location, Value};
 use super::value::{clock, duration, filled, limit, not_blank};
 use crate::error::Result;
 use crate::job::{Alert, Schedule};
@@ -31,7 +31,7 @@ pub(super) fn schedule(value: Value, notices: &mut Vec<String>) -> Result<Schedu
 }
 
 /// The notice for a restart that lacks one of the three keys it takes.
-fn half_a_restart(schedule: &Schedule, place: &Place) -> Option<String> {
+fn half_a_restart(schedule: &Schedule, place: &Location) -> Option<String> {
     let restart = schedule.auto_stop_restart_interval_ms.is_some();
     let times = schedule.max_restart_times != 0;
     let (given, lacking) = match (schedule.running_duration_ms.is_some(), restart, times) {

@@ -22,7 +22,7 @@ pub(super) enum Case {
 
 /// Where a value stands.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Location {
     line: usize,
     /// Its keys from the top, joined by colons as the GPSS documentation does.
     path: String,
@@ -32,7 +32,7 @@ pub(super) struct Place {
 /// A value and where it stands.
 #[derive(Debug)]
 pub(super) struct Value {
-    place: Place,
+    place: Location,
     node: Node,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Value {
 /// that asks for it spells it.
 #[derive(Debug)]
 pub(super) struct Map {
-    place: Place,
+    place: Location,
     entries: Vec<Entry>,
     /// The keys that were asked for: together the keys that may stand here.
     known: Vec<&'static str>,
@@ -52,7 +52,7 @@ pub(super) struct Map {
     deeper: Vec<(&'static str, &'static str)>,
 }
 
-impl Place {
+impl Location {
     /// An error about what stands here: its line and path, then `what`.
     pub(super) fn error(&self, what: &str) -> Error {
         error_at(self.line, format!("{} {what}", self.name()))
@@ -95,10 +95,10 @@ impl Place {
         if self.path.is_empty() { "the load configuration" } else { &self.path }
     }
 
-    fn child(&self, key: &str, line: usize) -> Place {
+    fn child(&self, key: &str, line: usize) -> Location {
         let path =
             if self.path.is_empty() { key.to_owned() } else { format!("{}:{key}", self.path) };
-        Place { line, path, case: self.case }
+        Location { line, path, case: self.case }
     }
 }
 
@@ -121,11 +121,11 @@ pub(super) fn parse(text: &str) -> Result<Value> {
 
 impl Value {
     fn root(node: Node) -> Value {
-        let place = Place { line: node.line, path: String::new(), case: Case::Upper };
+        let place = Location { line: node.line, path: String::new(), case: Case::Upper };
         Value { place, node }
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Location {
         self.place.clone()
     }
 
@@ -204,14 +204,14 @@ impl Value {
     }
 
     pub(super) fn list(self) -> Result<Vec<Value>> {
-        let Place { path, case, .. } = &self.place;
+        let Location { path, case, .. } = &self.place;
         match self.node.content {
             Content::List(nodes) => Ok(nodes
                 .into_iter()
                 .enumerate()
                 .map(|(i, node)| {
                     let path = format!("{path}[{}]", i + 1);
-                    Value { place: Place { line: node.line, path, case: *case }, node }
+                    Value { place: Location { line: node.line, path, case: *case }, node }
                 })
                 .collect()),
             _ => Err(self.place.error("must be a list")),
@@ -239,7 +239,7 @@ impl Value {
 
 /// A node as JSON: scalars without quotes are what YAML 1.2 takes them for, as far as JSON has it;
 /// a number that would lose digits stays a text. `place` is that of the value the node belongs to.
-fn json(node: Node, place: &Place, depth: usize) -> Result<serde_json::Value> {
+fn json(node: Node, place: &Location, depth: usize) -> Result<serde_json::Value> {
     if depth > MAX_JSON_DEPTH {
         return Err(error_at(node.line, format!("{} is nested too deeply", place.name())));
     }
@@ -257,7 +257,7 @@ fn json(node: Node, place: &Place, depth: usize) -> Result<serde_json::Value> {
 
 fn json_map(
     entries: Vec<Entry>,
-    place: &Place,
+    place: &Location,
     depth: usize,
 ) -> Result<serde_json::Map<String, serde_json::Value>> {
     refuse_duplicates(place, &entries)?;
@@ -282,7 +282,7 @@ fn typed(text: String) -> serde_json::Value {
     number.map_or_else(|| text.into(), serde_json::Value::Number)
 }
 
-fn refuse_duplicates(place: &Place, entries: &[Entry]) -> Result<()> {
+fn refuse_duplicates(place: &Location, entries: &[Entry]) -> Result<()> {
     let mut lines = HashMap::with_capacity(entries.len());
     for entry in entries {
         if let Some(first) = lines.insert(entry.key.as_str(), entry.line) {
@@ -292,17 +292,17 @@ fn refuse_duplicates(place: &Place, entries: &[Entry]) -> Result<()> {
     Ok(())
 }
 
-fn duplicate(place: &Place, key: &str, first: usize, second: usize) -> Error {
+fn duplicate(place: &Location, key: &str, first: usize, second: usize) -> Error {
     error_at(second, format!("duplicate key \"{}\" in {}", shown(key), place.name()))
         .detail(format!("It stands in line {first} as well."))
 }
 
 impl Map {
-    fn new(place: Place, entries: Vec<Entry>) -> Map {
+    fn new(place: Location, entries: Vec<Entry>) -> Map {
         Map { place, entries, known: vec![], useless: vec![], deeper: vec![] }
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Location {
         self.place.clone()
     }
 

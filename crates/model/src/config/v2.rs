@@ -5,9 +5,9 @@ use super::batch::{self, CommitKeys, TaskKeys};
 use super::columns::Seen;
 use super::tree::{Map, Value};
 use super::value::{self, column_name, sql};
-use super::{Column, KafkaSource, LoadConfig, Side, Target, output, schedule, side};
+use super::{Column, LoadConfig, Side, SourceSpec, Target, content, output, schedule};
 use crate::error::Result;
-use crate::job::{ErrorLimit, Output};
+use crate::job::{ErrorLimit, TargetSpec};
 
 /// What the file says about its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ pub(super) fn read(
 }
 
 struct Input {
-    source: KafkaSource,
+    source: SourceSpec,
     filter: Option<String>,
     error_limit: Option<ErrorLimit>,
 }
@@ -129,7 +129,7 @@ fn input(mut input: Map, two: bool, notices: &mut Vec<String>) -> Result<Input> 
     let source = input.require("SOURCE")?.map()?;
     let source = kafka_source(source, notices)?;
     let (value, key, meta) = message(&mut input, two)?;
-    let mut source = KafkaSource { value, key, meta, ..source };
+    let mut source = SourceSpec { value, key, meta, ..source };
     input.unsupported(&["TRANSFORMER"], super::NO_PLUGIN)?;
     if let Some(value) = input.take("ENCODING")? {
         super::set_encoding(&mut source, value, notices)?;
@@ -149,24 +149,25 @@ fn message(input: &mut Map, two: bool) -> Result<Message> {
     if !two {
         let hint = "Write VERSION: 2, and put COLUMNS, FORMAT and the option block into VALUE.";
         input.misplaced(&["VALUE", "KEY", "META"], "version 2", hint)?;
-        return Ok((Some(side::take_v2(input, side::VALUE, &mut seen)?), None, None));
+        return Ok((Some(content::take_v2(input, content::VALUE, &mut seen)?), None, None));
     }
     let hint = "In version 2 it goes into KAFKA:INPUT:VALUE.";
     input.misplaced(&OF_VERSION_1, "version 1", hint)?;
-    let value = input.take("VALUE")?.map(|value| side::v2(value, side::VALUE, &mut seen));
+    let value = input.take("VALUE")?.map(|value| content::v2(value, content::VALUE, &mut seen));
     let value = value.transpose()?;
-    let key = input.take("KEY")?.map(|value| side::v2(value, side::KEY, &mut seen)).transpose()?;
-    let meta = input.take("META")?.map(|value| side::meta_v2(value, &mut seen)).transpose()?;
+    let key =
+        input.take("KEY")?.map(|value| content::v2(value, content::KEY, &mut seen)).transpose()?;
+    let meta = input.take("META")?.map(|value| content::meta_v2(value, &mut seen)).transpose()?;
     if value.is_none() && key.is_none() {
         return Err(input.missing("VALUE").hint("Give VALUE, KEY or both."));
     }
     Ok((value, key, meta))
 }
 
-fn kafka_source(mut source: Map, notices: &mut Vec<String>) -> Result<KafkaSource> {
+fn kafka_source(mut source: Map, notices: &mut Vec<String>) -> Result<SourceSpec> {
     let why = "encryption is chosen by the property security.protocol";
     source.unused(&["ENCRYPTION"], why, notices)?;
-    let kafka = KafkaSource {
+    let kafka = SourceSpec {
         brokers: value::brokers(source.require("BROKERS")?)?,
         topic: value::topic(source.require("TOPIC")?)?,
         partitions: source.take("PARTITIONS")?.map(value::partitions).transpose()?,
@@ -181,7 +182,11 @@ fn kafka_source(mut source: Map, notices: &mut Vec<String>) -> Result<KafkaSourc
     Ok(kafka)
 }
 
-fn outputs(kafka: &mut Map, two: bool, notices: &mut Vec<String>) -> Result<Vec<Output<Target>>> {
+fn outputs(
+    kafka: &mut Map,
+    two: bool,
+    notices: &mut Vec<String>,
+) -> Result<Vec<TargetSpec<Target>>> {
     if !two {
         let hint = "Write VERSION: 2, or use OUTPUT with one table.";
         kafka.misplaced(&["OUTPUTS"], "version 2", hint)?;

@@ -5,9 +5,9 @@ use super::batch::{self, CommitKeys, TaskKeys};
 use super::columns::Seen;
 use super::tree::{Case, Map, Value};
 use super::value::{self, column_name, only, sql};
-use super::{KafkaSource, LoadConfig, Target, output, schedule, side};
+use super::{LoadConfig, SourceSpec, Target, content, output, schedule};
 use crate::error::Result;
-use crate::job::{Alert, Commit, ErrorLimit, Output, Schedule, Task};
+use crate::job::{Alert, Commit, ErrorLimit, Schedule, TargetSpec, Task};
 
 const COMMIT: CommitKeys =
     CommitKeys { max_row: "MAX_COUNT", interval: "INTERVAL_MS", idle: "IDLE_DURATION_MS" };
@@ -136,7 +136,7 @@ struct Gpdb {
     work_schema: Option<String>,
     error_limit: Option<ErrorLimit>,
     filter: Option<String>,
-    outputs: Vec<Output<Target>>,
+    outputs: Vec<TargetSpec<Target>>,
 }
 
 fn gpdb(mut map: Map, keys: &Keys, notices: &mut Vec<String>) -> Result<Gpdb> {
@@ -162,7 +162,7 @@ fn gpdb(mut map: Map, keys: &Keys, notices: &mut Vec<String>) -> Result<Gpdb> {
 }
 
 struct Kafka {
-    source: KafkaSource,
+    source: SourceSpec,
     commit: Commit,
     task: Task,
 }
@@ -182,10 +182,11 @@ fn kafka(mut map: Map, keys: &Keys, notices: &mut Vec<String>) -> Result<Kafka> 
     }
     let fallback = fallback.map(value::fallback).transpose()?;
     let value = map.take(keys.value)?;
-    let value = value.map(|value| side::v3(value, side::VALUE, &mut seen, notices)).transpose()?;
+    let value =
+        value.map(|value| content::v3(value, content::VALUE, &mut seen, notices)).transpose()?;
     let key = map.take(keys.key)?;
-    let key = key.map(|value| side::v3(value, side::KEY, &mut seen, notices)).transpose()?;
-    let meta = map.take(keys.meta)?.map(|value| side::meta_v3(value, &mut seen)).transpose()?;
+    let key = key.map(|value| content::v3(value, content::KEY, &mut seen, notices)).transpose()?;
+    let meta = map.take(keys.meta)?.map(|value| content::meta_v3(value, &mut seen)).transpose()?;
     if value.is_none() && key.is_none() {
         let hint = format!("Give {}, {} or both.", keys.value, keys.key);
         return Err(map.missing(keys.value).hint(hint));
@@ -196,7 +197,7 @@ fn kafka(mut map: Map, keys: &Keys, notices: &mut Vec<String>) -> Result<Kafka> 
         Some(value) => value::properties(value.map()?)?,
         None => Vec::new(),
     };
-    let mut source = KafkaSource {
+    let mut source = SourceSpec {
         brokers,
         topic,
         partitions,

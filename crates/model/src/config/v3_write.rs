@@ -1,9 +1,9 @@
 //! `LoadConfig` → the text of a load configuration of version v3.
 
-use super::emit::Yaml;
-use super::{Column, KafkaSource, LoadConfig, Side, Target, columns, name, options, value};
-use crate::content::{Content, Format, Kind, OPTIONS};
-use crate::job::{Alert, Commit, ErrorLimit, Mapping, Matching, Mode, Output, Schedule, Task};
+use super::yaml_write::Yaml;
+use super::{Column, LoadConfig, Side, SourceSpec, Target, columns, name, options, value};
+use crate::format::{Format, FormatSpec, OPTIONS, OptionKind};
+use crate::job::{Alert, Commit, ErrorLimit, Mapping, Matching, Mode, Schedule, TargetSpec, Task};
 
 /// Writes a configuration that `parse` has read, so that `parse` reads the same from it again.
 ///
@@ -63,7 +63,7 @@ fn gpdb(config: &LoadConfig) -> Yaml {
     ])
 }
 
-fn table(output: &Output<Target>) -> Yaml {
+fn table(output: &TargetSpec<Target>) -> Yaml {
     let mode = match &output.mode {
         Mode::Insert => Yaml::map([("insert", Some(Yaml::map([])))]),
         Mode::Update(keys) => Yaml::map([("update", Some(matching(keys)))]),
@@ -134,7 +134,7 @@ fn kafka(config: &LoadConfig) -> Yaml {
 }
 
 /// The value and the key have the same, as far as they have one.
-fn encoding(source: &KafkaSource) -> Option<&str> {
+fn encoding(source: &SourceSpec) -> Option<&str> {
     [&source.value, &source.key].into_iter().flatten().find_map(|side| side.content.get("encoding"))
 }
 
@@ -170,11 +170,12 @@ fn side(side: &Side) -> Yaml {
     Yaml::map([(name, Some(Yaml::Map(keys)))])
 }
 
-fn content(content: &Content) -> Vec<(String, Yaml)> {
+fn content(content: &FormatSpec) -> Vec<(String, Yaml)> {
     let mut keys = Vec::new();
     for key in options::KEYS {
         if let Some(text) = content.get(key.option) {
-            let is_names = OPTIONS.iter().any(|o| o.name == key.option && o.kind == Kind::Names);
+            let is_names =
+                OPTIONS.iter().any(|o| o.name == key.option && o.kind == OptionKind::Names);
             let value = match key.escapes {
                 _ if is_names => {
                     Yaml::List(content.names(key.option).into_iter().map(named).collect())

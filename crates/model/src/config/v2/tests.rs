@@ -2,8 +2,8 @@
 
 use super::super::parse;
 use super::*;
-use crate::content::Format;
 use crate::error::{Error, SqlState};
+use crate::format::Format;
 use crate::job::{Alert, Commit, Fallback, Mapping, Matching, Mode, Schedule, Task};
 use std::collections::BTreeMap;
 

@@ -2,8 +2,8 @@
 
 use super::super::{Column, parse};
 use super::*;
-use crate::content::Format;
 use crate::error::{Error, SqlState};
+use crate::format::Format;
 use crate::job::Mode;
 use std::collections::BTreeMap;
 

@@ -162,7 +162,7 @@ fn mode() -> BoxedStrategy<Mode> {
     .boxed()
 }
 
-fn output() -> BoxedStrategy<Output<Target>> {
+fn output() -> BoxedStrategy<TargetSpec<Target>> {
     let mapping = btree_map(name(), sql(), 1..4).prop_map(|pairs| {
         pairs.into_iter().map(|(column, expression)| Mapping { column, expression }).collect()
     });
@@ -179,7 +179,7 @@ fn output() -> BoxedStrategy<Output<Target>> {
         transformer.prop_map(|transformer| (None, Some(transformer))),
     ];
     (of(name()), name(), mode(), source, of(sql()))
-        .prop_map(|(schema, table, mode, (mapping, transformer), filter)| Output {
+        .prop_map(|(schema, table, mode, (mapping, transformer), filter)| TargetSpec {
             target: Target { schema, table },
             mode,
             mapping,
@@ -289,7 +289,7 @@ fn side(tag: &'static str) -> BoxedStrategy<Side> {
     (options(), types, own, any::<bool>())
         .prop_map(move |((format, options), types, own, one)| {
             let options = options.iter().map(|(name, value)| (*name, value.as_str()));
-            let content = Content::with_options(format, options).unwrap();
+            let content = FormatSpec::with_options(format, options).unwrap();
             let name = |i: usize, text: &str| format!("{tag}{i}{text}");
             let mut columns: Vec<_> = types
                 .iter()
@@ -312,7 +312,7 @@ fn side(tag: &'static str) -> BoxedStrategy<Side> {
         .boxed()
 }
 
-fn source() -> BoxedStrategy<KafkaSource> {
+fn source() -> BoxedStrategy<SourceSpec> {
     let sides = prop_oneof![
         side("v").prop_map(|value| (Some(value), None)),
         side("k").prop_map(|key| (None, Some(key))),
@@ -345,7 +345,7 @@ fn source() -> BoxedStrategy<KafkaSource> {
                         let _ = side.content.set("encoding", &encoding);
                     }
                 }
-                KafkaSource {
+                SourceSpec {
                     brokers,
                     topic,
                     partitions: partitions.map(|text| Partitions::parse(text).unwrap()),

@@ -3,7 +3,7 @@
 //!
 //! A guess is compared byte by byte before it is used: a wrong one costs time and nothing else.
 
-use super::bytes::{self, WIDE};
+use crate::simd_json::{self, WIDE};
 
 /// Names a remembered key.
 pub(super) type KeyId = u16;
@@ -24,7 +24,7 @@ const CREDIT: u32 = 1024;
 /// Where a key may stand: behind the value of another, or at the start of an object that is, or
 /// lies in an array that is, the value of another.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+pub(super) enum KeySlot {
     After(KeyId),
     Inside(KeyId),
 }
@@ -57,7 +57,7 @@ struct Key {
 }
 
 #[derive(Debug)]
-pub(super) struct Shape {
+pub(super) struct KeyPredictor {
     /// A hash table, empty until there is a key. The first place is for `OTHER`.
     keys: Vec<Key>,
     /// Each right guess pays for one key to learn, lest documents with ever new keys cost more
@@ -65,9 +65,9 @@ pub(super) struct Shape {
     credit: u32,
 }
 
-impl Shape {
+impl KeyPredictor {
     pub fn new() -> Self {
-        Shape { keys: Vec::new(), credit: CREDIT }
+        KeyPredictor { keys: Vec::new(), credit: CREDIT }
     }
 
     /// A document begins.
@@ -80,14 +80,14 @@ impl Shape {
     #[inline(always)]
     pub fn guess(
         &mut self,
-        place: Place,
+        place: KeySlot,
         parent: usize,
         document: &[u8],
         at: usize,
     ) -> Option<Known> {
         let mut id = match place {
-            Place::After(key) => self.keys.get(usize::from(key))?.after,
-            Place::Inside(key) => self.keys.get(usize::from(key))?.inside,
+            KeySlot::After(key) => self.keys.get(usize::from(key))?.after,
+            KeySlot::Inside(key) => self.keys.get(usize::from(key))?.inside,
         };
         let mut key = self.keys.get(usize::from(id))?;
         if !key.is_at(parent, document, at) {
@@ -102,7 +102,7 @@ impl Shape {
     }
 
     /// Remembers the key with this text, which came at `place` and leads from `parent` to `node`.
-    pub fn learn(&mut self, place: Place, parent: usize, text: &[u8], node: usize) -> KeyId {
+    pub fn learn(&mut self, place: KeySlot, parent: usize, text: &[u8], node: usize) -> KeyId {
         let mut new = Key { parent: parent as u32, node: node as u32, ..Key::NONE };
         let Some(start) = new.text.get_mut(..text.len()) else { return OTHER };
         if self.credit == 0 {
@@ -112,8 +112,8 @@ impl Shape {
         start.copy_from_slice(text);
         new.len = text.len() as u8;
         new.owner = match place {
-            Place::After(key) => self.keys.get(usize::from(key)).map_or(OTHER, |key| key.owner),
-            Place::Inside(key) => key,
+            KeySlot::After(key) => self.keys.get(usize::from(key)).map_or(OTHER, |key| key.owner),
+            KeySlot::Inside(key) => key,
         };
         let id = self.place_for(&new);
         if let Some(key) = self.keys.get_mut(usize::from(id))
@@ -121,11 +121,11 @@ impl Shape {
         {
             *key = new;
         }
-        let (Place::After(key) | Place::Inside(key)) = place;
+        let (KeySlot::After(key) | KeySlot::Inside(key)) = place;
         if let Some(key) = self.keys.get_mut(usize::from(key)) {
             match place {
-                Place::After(_) => key.after = id,
-                Place::Inside(_) => key.inside = id,
+                KeySlot::After(_) => key.after = id,
+                KeySlot::Inside(_) => key.inside = id,
             }
         }
         id
@@ -173,8 +173,8 @@ impl Key {
     fn is_at(&self, parent: usize, document: &[u8], at: usize) -> bool {
         let len = usize::from(self.len);
         self.parent as usize == parent
-            && match bytes::chunk(document, at) {
-                Some(chunk) => bytes::common(chunk, &self.text) >= len,
+            && match simd_json::chunk(document, at) {
+                Some(chunk) => simd_json::common(chunk, &self.text) >= len,
                 None => self.text.get(..len) == document.get(at..at + len),
             }
     }

@@ -1,7 +1,7 @@
 //! Finds the few bytes that mean something to a format: 64 bytes are compared at once, because
 //! fields are so short that looking for the end of each costs more than reading it.
 
-use super::bytes::chunk;
+use super::simd_json::chunk;
 use wide::u8x16;
 
 /// Bytes compared at once: as many as a mask has bits.

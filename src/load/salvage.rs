@@ -3,7 +3,7 @@
 use super::isolate::{self, Attempt, Failure, Load};
 use super::{Refused, Statement, may_be_a_messages, unparsable};
 use crate::fdw::batch::Batch;
-use crate::fdw::session::{LeftOut, Progress};
+use crate::fdw::handover::{LeftOut, Progress};
 use crate::pg::signals;
 use crate::pg::spi;
 use crate::pg::subtx::{subtx, trial};

@@ -4,7 +4,7 @@
 use super::feed::Offsets;
 use crate::catalog::jobs::Job;
 use crate::catalog::lost_ranges::{self, Lost, Reason};
-use crate::catalog::offsets::{self, Inherited, Origin};
+use crate::catalog::offsets::{self, Inherited, TopicIdentity};
 use crate::catalog::runs::{self, Run};
 use crate::catalog::unlogged_targets;
 use crate::catalog::waiting::{self, Whose};
@@ -111,7 +111,7 @@ pub fn resolve(
     let topic = &job.spec.topic;
     let cancelled = signals::wait_is_over;
     let cluster_id = consumer.cluster_id(METADATA_TIMEOUT, &cancelled)?;
-    let origin = Origin { cluster_id, topic_id: found.id.clone() };
+    let origin = TopicIdentity { cluster_id, topic_id: found.id.clone() };
     let (stored, inherited, pending) = tx(|tx| {
         let stored = offsets::stored(tx, job.id)?;
         let inherited = offsets::inherited(tx, job.id, Some(&origin))?;
@@ -186,8 +186,13 @@ pub fn resolve(
         };
         let known = known(partition);
         let topic_id = found.id.as_deref();
-        let place =
-            |fallback| Place { topic_id, partition: *partition, low: *low, high: *high, fallback };
+        let place = |fallback| PartitionRange {
+            topic_id,
+            partition: *partition,
+            low: *low,
+            high: *high,
+            fallback,
+        };
         let gone = |offset| offset_gone(topic, *partition, offset, (*low, *high));
         let offset = match (reset_to, foreign.get(partition), known) {
             // What the user names has to be there; the fallback is for what retention took.
@@ -254,19 +259,17 @@ impl Wanted<'_> {
     }
 
     /// May the job go on although its offsets are of another topic?
-    fn check_origin(&self, known: &Origin, now: &Origin) -> Result<()> {
+    fn check_origin(&self, known: &TopicIdentity, now: &TopicIdentity) -> Result<()> {
         let Job { name, spec, .. } = self.job;
         match (known, now) {
-            (Origin { cluster_id: Some(known), .. }, Origin { cluster_id: Some(now), .. })
-                if known != now =>
-            {
-                Err(other_cluster(name, known, now))
-            }
-            (Origin { topic_id: Some(known), .. }, Origin { topic_id: Some(now), .. })
-                if self.fallback.is_none() =>
-            {
-                Err(other_topic(name, &spec.topic, known, now))
-            }
+            (
+                TopicIdentity { cluster_id: Some(known), .. },
+                TopicIdentity { cluster_id: Some(now), .. },
+            ) if known != now => Err(other_cluster(name, known, now)),
+            (
+                TopicIdentity { topic_id: Some(known), .. },
+                TopicIdentity { topic_id: Some(now), .. },
+            ) if self.fallback.is_none() => Err(other_topic(name, &spec.topic, known, now)),
             _ => Ok(()),
         }
     }
@@ -284,7 +287,7 @@ struct Store<'a> {
 
 fn store(
     wanted: &Wanted<'_>,
-    origin: &Origin,
+    origin: &TopicIdentity,
     store: Store<'_>,
     waits: &BTreeMap<i32, Error>,
 ) -> Result<()> {
@@ -321,7 +324,7 @@ fn store(
 }
 
 /// A partition as the broker has it, and where to go on when an offset is not there.
-struct Place<'a> {
+struct PartitionRange<'a> {
     topic_id: Option<&'a str>,
     partition: i32,
     low: i64,
@@ -329,7 +332,7 @@ struct Place<'a> {
     fallback: Option<Fallback>,
 }
 
-impl Place<'_> {
+impl PartitionRange<'_> {
     /// The offset itself when the broker has it, else what the fallback says.
     fn at(&self, offset: i64, lost: &mut Vec<Lost>) -> Option<i64> {
         if (self.low..=self.high).contains(&offset) {
@@ -344,7 +347,7 @@ impl Place<'_> {
         Some(to)
     }
 
-    /// Where to begin in a topic that was made anew; what that leaves out of it is lost.
+    /// Where to begin in a topic that was recreated; what that leaves out of it is lost.
     fn anew(&self, lost: &mut Vec<Lost>) -> i64 {
         let to = self.fallback.map_or(self.low, |fallback| self.fall_back(fallback));
         if to > self.low {
@@ -447,7 +450,7 @@ mod tests {
         fallback: Option<Fallback>,
     ) -> Option<(i64, Vec<Lost>)> {
         let mut lost = vec![];
-        let place = Place { topic_id: None, partition: 0, low, high, fallback };
+        let place = PartitionRange { topic_id: None, partition: 0, low, high, fallback };
         place.at(offset, &mut lost).map(|to| (to, lost))
     }
 
@@ -473,10 +476,10 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_made_anew_is_read_from_where_the_fallback_says() {
+    fn a_recreated_topic_is_read_from_where_the_fallback_says() {
         let anew = |fallback| {
             let mut lost = vec![];
-            let place = Place { topic_id: None, partition: 0, low: 0, high: 7, fallback };
+            let place = PartitionRange { topic_id: None, partition: 0, low: 0, high: 7, fallback };
             (place.anew(&mut lost), lost)
         };
         assert_eq!(anew(Some(Fallback::Earliest)), (0, vec![]));

@@ -1,14 +1,14 @@
 //! The cells of a scan's rows: what each output column is made of, and making it from a record.
 
 use super::columns::{self, ColumnSource, Layout};
-use super::custom::Place;
+use super::custom::OutputColumn;
 use super::needs::Needs;
 use crate::pg::encoding::storable;
-use crate::pg::fdw::{Column, JsonCall, Output, RowWriter};
+use crate::pg::fdw::{Column, JsonCall, RowWriter, ScanOutput};
 use crate::pg::spi::UnixMicros;
 use gpss_format::{Cast, TextField, Wanted, array_literal, width};
+use gpss_model::block::{Block, DecodedField, MessageSpans, Side, Span, Verdict};
 use gpss_model::error::Result;
-use gpss_model::rows::{Row, Rows, Side, Span, Value, Verdict};
 use pgrx::pg_sys;
 use serde_json::json;
 use std::sync::Arc;
@@ -28,13 +28,13 @@ enum Cell {
     Timestamp,
     Headers,
     Error,
-    Field(Field),
+    ProjectedField(ProjectedField),
     /// A column of the rows that the side's function returns, by its place among them.
     Returned(Side, usize),
 }
 
 /// A field of a record.
-struct Field {
+struct ProjectedField {
     side: Side,
     /// Of the document; else of the record of fields.
     of_document: bool,
@@ -65,14 +65,14 @@ enum Fill {
 }
 
 /// How a message becomes rows.
-pub struct Shape {
+pub struct Projection {
     topic: String,
     /// Output column and how it is filled; columns that nothing reads are left out.
     cells: Vec<(usize, Cell)>,
     wanted: [Wanted; 2],
 }
 
-impl Shape {
+impl Projection {
     /// The cells of those outputs that are used, and what decoders have to deliver for them. An output
     /// may wait until the scan's conditions have let the row pass.
     ///
@@ -82,10 +82,10 @@ impl Shape {
         topic: &str,
         layout: &Layout,
         columns: &[Column],
-        (outputs, used, can_wait): (&[Output], &[bool], &[bool]),
-    ) -> Result<(Shape, Needs)> {
+        (outputs, used, can_wait): (&[ScanOutput], &[bool], &[bool]),
+    ) -> Result<(Projection, Needs)> {
         let mut shape =
-            Shape { topic: topic.to_owned(), cells: vec![], wanted: Default::default() };
+            Projection { topic: topic.to_owned(), cells: vec![], wanted: Default::default() };
         let used = outputs.iter().zip(used).enumerate().filter(|(_, (_, used))| **used);
         for (i, (output, _)) in used {
             let late = can_wait.get(i).is_some_and(|wait| *wait);
@@ -94,8 +94,8 @@ impl Shape {
                 known.find(|(c, _)| c.attnum == column.attnum).map(|(_, source)| source)
             };
             let cell = match output {
-                Output::Dropped => None,
-                Output::Json { column, calls, cast } => match source(column) {
+                ScanOutput::Dropped => None,
+                ScanOutput::Json { column, calls, cast } => match source(column) {
                     Some(ColumnSource::Whole(side)) => {
                         let fill = match cast {
                             Some(type_oid) => Fill::Typed(columns::conversion(*type_oid)),
@@ -105,7 +105,7 @@ impl Shape {
                     }
                     _ => None,
                 },
-                Output::Column(column) => {
+                ScanOutput::Column(column) => {
                     source(column).map(|source| shape.column(layout, source, column, late))
                 }
             };
@@ -122,7 +122,7 @@ impl Shape {
     }
 
     /// The columns that a side's function fills.
-    pub fn returned(&self, side: Side) -> Vec<Place> {
+    pub fn returned(&self, side: Side) -> Vec<OutputColumn> {
         let place = |(i, cell): &(usize, Cell)| match cell {
             Cell::Returned(of, place) if *of == side => Some((*i, *place)),
             _ => None,
@@ -138,7 +138,7 @@ impl Shape {
             whole &= !self.wanted[side as usize].document || needs.sides[side as usize].document;
         }
         for (_, cell) in &mut self.cells {
-            let Cell::Field(field) = cell else { continue };
+            let Cell::ProjectedField(field) = cell else { continue };
             let (own, there) =
                 (&self.wanted[field.side as usize], &needs.sides[field.side as usize]);
             let place = if field.of_document {
@@ -215,7 +215,7 @@ impl Shape {
         let late = can_wait && matches!(fill, Fill::Text | Fill::Typed(_));
         let wanted = &mut self.wanted[side as usize].fields;
         let own = place_of(wanted, columns::json_field(calls, cast));
-        Cell::Field(Field {
+        Cell::ProjectedField(ProjectedField {
             side,
             of_document: true,
             own,
@@ -239,7 +239,7 @@ impl Shape {
         let late = can_wait && matches!(fill, Fill::Typed(_));
         let wanted = &mut self.wanted[side as usize].texts;
         let own = place_of(wanted, TextField { position, cast, name: name.to_owned() });
-        Cell::Field(Field {
+        Cell::ProjectedField(ProjectedField {
             side,
             of_document: false,
             own,
@@ -253,8 +253,8 @@ impl Shape {
     /// Fills a row from a record of a message; without one, of a message that does not parse.
     pub fn fill(
         &self,
-        row: &Row,
-        rows: &Rows,
+        row: &MessageSpans,
+        rows: &Block,
         record: Option<usize>,
         out: &mut RowWriter<'_>,
     ) -> Result<()> {
@@ -262,11 +262,11 @@ impl Shape {
         let record = record.and_then(|number| rows.record(number));
         for (i, cell) in &self.cells {
             match (cell, record) {
-                (Cell::Field(field), Some(record)) => {
+                (Cell::ProjectedField(field), Some(record)) => {
                     if field.of_document && record.unsure(field.side) {
                         field.ask(*i, record.document(field.side), out)?;
                     } else {
-                        let value = fields.get(field.index).copied().unwrap_or(Value::Null);
+                        let value = fields.get(field.index).copied().unwrap_or(DecodedField::Null);
                         field.set(*i, value, rows, out)?;
                     }
                 }
@@ -285,8 +285,8 @@ impl Shape {
         &self,
         i: usize,
         cell: &Cell,
-        row: &Row,
-        rows: &Rows,
+        row: &MessageSpans,
+        rows: &Block,
         out: &mut RowWriter<'_>,
     ) -> Result<()> {
         let payload = |side: &Side| match side {
@@ -295,7 +295,10 @@ impl Shape {
         };
         let bad = matches!(row.verdict, Verdict::Bad(_));
         match cell {
-            Cell::Field(_) | Cell::Document(_) | Cell::DocumentInput(_) | Cell::Returned(..) => {}
+            Cell::ProjectedField(_)
+            | Cell::Document(_)
+            | Cell::DocumentInput(_)
+            | Cell::Returned(..) => {}
             Cell::Bytes(side) => out.set_bytes(i, payload(side)),
             Cell::Payload(Side::Value) if bad => {}
             Cell::Payload(side) => set_input(i, rows.bytes_of(payload(side)), out)?,
@@ -315,7 +318,7 @@ impl Shape {
     }
 
     /// `{"topic": …, "partition": …, "offset": …, "timestamp": …}`, and `headers` if there are any.
-    fn meta(&self, row: &Row, rows: &Rows) -> String {
+    fn meta(&self, row: &MessageSpans, rows: &Block) -> String {
         let mut text = json!({
             "topic": self.topic,
             "partition": row.partition,
@@ -341,20 +344,30 @@ fn place_of<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     })
 }
 
-impl Field {
+impl ProjectedField {
     /// As the decoder has delivered it.
-    fn set(&self, i: usize, value: Value, rows: &Rows, out: &mut RowWriter<'_>) -> Result<()> {
+    fn set(
+        &self,
+        i: usize,
+        value: DecodedField,
+        rows: &Block,
+        out: &mut RowWriter<'_>,
+    ) -> Result<()> {
         match (value, &self.fill) {
-            (Value::Null, _) => {}
-            (Value::Fixed(bits), _) => out.set_i64(i, bits),
-            (Value::Bytes(span), Fill::Text) => out.set_text(i, span)?,
-            (Value::Bytes(span), Fill::Bytes) => out.set_bytes(i, span),
-            (Value::Bytes(span), Fill::Typed(Some(Cast::Uuid))) => out.set_reference(i, span),
-            (Value::Bytes(span), Fill::Typed(Some(_))) => out.set_bytes(i, span),
-            (Value::Bytes(span) | Value::Unconverted(span), Fill::Typed(_)) if self.late => {
+            (DecodedField::Null, _) => {}
+            (DecodedField::Fixed(bits), _) => out.set_i64(i, bits),
+            (DecodedField::Bytes(span), Fill::Text) => out.set_text(i, span)?,
+            (DecodedField::Bytes(span), Fill::Bytes) => out.set_bytes(i, span),
+            (DecodedField::Bytes(span), Fill::Typed(Some(Cast::Uuid))) => {
+                out.set_reference(i, span)
+            }
+            (DecodedField::Bytes(span), Fill::Typed(Some(_))) => out.set_bytes(i, span),
+            (DecodedField::Bytes(span) | DecodedField::Unconverted(span), Fill::Typed(_))
+                if self.late =>
+            {
                 out.set_input_late(i, span);
             }
-            (Value::Bytes(span) | Value::Unconverted(span), _) => {
+            (DecodedField::Bytes(span) | DecodedField::Unconverted(span), _) => {
                 self.set_input(i, rows.bytes_of(span), out)?;
             }
         }

@@ -3,7 +3,7 @@
 
 use super::isolate::Failure;
 use crate::catalog::errors::{self, Stage};
-use crate::fdw::session::Progress;
+use crate::fdw::handover::Progress;
 use crate::pg::fdw::Conversion;
 use crate::pg::spi::Plan;
 use crate::pg::subtx::subtx;
@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 /// Where a message has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FailureSite {
     pub stage: Stage,
     pub column: Option<String>,
     /// In the job's filter.
@@ -44,7 +44,7 @@ pub struct Parts {
     /// Which column errors of an SQLSTATE were about last.
     last: RefCell<HashMap<SqlState, Found>>,
     /// What the scan was making where.
-    converted: RefCell<HashMap<Conversion, Place>>,
+    converted: RefCell<HashMap<Conversion, FailureSite>>,
     /// What has been found in the system's catalog.
     constrained: RefCell<HashMap<Subject, Option<String>>>,
 }
@@ -93,7 +93,7 @@ impl Parts {
     }
 
     /// As `place`, if it has found that out for another message.
-    pub fn known_place(&self, failure: &Failure) -> Option<Place> {
+    pub fn known_place(&self, failure: &Failure) -> Option<FailureSite> {
         self.converted.borrow().get(failure.conversion.as_deref()?).cloned()
     }
 
@@ -104,7 +104,7 @@ impl Parts {
     ///
     /// # Errors
     /// What the look into the system's catalog raises; one of class Environment that a part met.
-    pub fn place(&self, tx: &Tx, failure: &Failure, run: &Run<'_>) -> Result<Place> {
+    pub fn place(&self, tx: &Tx, failure: &Failure, run: &Run<'_>) -> Result<FailureSite> {
         let progress = Rc::default();
         let place =
             self.find(tx, &failure.error, &|plan, decoded| run(plan, decoded, &progress))?;
@@ -122,10 +122,10 @@ impl Parts {
         tx: &Tx,
         error: &Error,
         run: &dyn Fn(&Plan, Decoded) -> Result<u64>,
-    ) -> Result<Place> {
+    ) -> Result<FailureSite> {
         if let Some(subject) = &error.subject {
             let column = self.column_of(tx, subject)?;
-            return Ok(Place { stage: Stage::Write, column, filter: false });
+            return Ok(FailureSite { stage: Stage::Write, column, filter: false });
         }
         let fails_with = |plan: &Plan, decoded| -> Result<bool> {
             let mut passed = false;
@@ -171,16 +171,16 @@ impl Parts {
         };
         let Some(number) = found else {
             let stage = if in_mapping { Stage::Map } else { Stage::Write };
-            return Ok(Place { stage, column: None, filter });
+            return Ok(FailureSite { stage, column: None, filter });
         };
         let found = Found { number, on_insert: !in_mapping };
         self.last.borrow_mut().insert(error.sqlstate, found);
         Ok(self.at(found))
     }
 
-    fn at(&self, found: Found) -> Place {
+    fn at(&self, found: Found) -> FailureSite {
         let column = self.columns.get(found.number).map(|column| column.name.clone());
-        Place { stage: Stage::Map, column, filter: false }
+        FailureSite { stage: Stage::Map, column, filter: false }
     }
 
     /// Is it the same column once more? Of two columns with the same value either may be named then.

@@ -1,10 +1,10 @@
 //! A message's value, key and metadata: format, options and columns, in the shapes of the versions.
 
 use super::columns::{self, IGNORED, Seen};
-use super::tree::{Map, Place, Value};
+use super::tree::{Location, Map, Value};
 use super::{Column, Side, options, value};
-use crate::content::{Content, Format};
 use crate::error::{Error, Result};
+use crate::format::{Format, FormatSpec};
 use crate::suggest;
 
 /// What the one column of the value is called when none is described, and that of the key.
@@ -34,7 +34,7 @@ pub(super) fn take_v2(map: &mut Map, default_name: &str, seen: &mut Seen) -> Res
         None => None,
     };
     let columns = complete(format, columns, default_name, map, seen)?;
-    let mut content = Content::new(format);
+    let mut content = FormatSpec::new(format);
     let mut own = None;
     if let Some((name, _)) = BLOCKS.iter().find(|(_, of)| *of == format) {
         map.has_deeper(name, options::keys_v2(format));
@@ -58,7 +58,7 @@ pub(super) fn take_v2(map: &mut Map, default_name: &str, seen: &mut Seen) -> Res
 }
 
 /// An option block of another format than the one that is chosen.
-fn foreign_block(place: &Place, of: Format, format: Format) -> Error {
+fn foreign_block(place: &Location, of: Format, format: Format) -> Error {
     let hint = match BLOCKS.iter().find(|(_, own)| *own == format) {
         Some((own, _)) => format!("The options of format {} are in {own}.", format.name()),
         None if of == Format::Jsonl => {
@@ -95,7 +95,7 @@ pub(super) fn v3(
         block.unused(&["NEWLINE"], "it has a meaning with is_jsonl only", notices)?;
     }
     let columns = columns_v3(format, &mut block, default_name, seen)?;
-    let mut content = Content::new(format);
+    let mut content = FormatSpec::new(format);
     options::take_v3(&mut block, &mut content)?;
     block.finish()?;
     Ok(Side { content, columns })
@@ -137,7 +137,7 @@ fn columns_v3(
 /// The columns as they are described, or the format's own; `map` is what lacks a description.
 fn complete(
     format: Format,
-    described: Option<(Place, Vec<Column>)>,
+    described: Option<(Location, Vec<Column>)>,
     default_name: &str,
     map: &Map,
     seen: &mut Seen,
@@ -185,7 +185,7 @@ pub(super) fn meta_v3(value: Value, seen: &mut Seen) -> Result<Column> {
     meta(column.map(|column| vec![column]), &place, seen)
 }
 
-fn meta(columns: Option<Vec<Column>>, place: &Place, seen: &mut Seen) -> Result<Column> {
+fn meta(columns: Option<Vec<Column>>, place: &Location, seen: &mut Seen) -> Result<Column> {
     let Some(columns) = columns else {
         seen.add("meta", place)?;
         return Ok(Column { name: "meta".to_owned(), type_name: "json".to_owned() });
@@ -209,7 +209,7 @@ fn named_block(value: Value) -> Result<(Format, Map)> {
     Ok((format, block.map_or_empty()?))
 }
 
-fn format(name: &str, place: &Place) -> Result<Format> {
+fn format(name: &str, place: &Location) -> Result<Format> {
     let name = name.trim().to_ascii_lowercase();
     Format::by_name(&name).ok_or_else(|| {
         let formats =

@@ -139,7 +139,7 @@ fn transact(
     Ok(())
 }
 
-/// So many messages, all rejected since the job's first one, are not bad messages but a wrong format or mapping.
+/// This many messages, all rejected since the job's first one, are not bad messages but a wrong format or mapping.
 const HOPELESS: usize = 10;
 
 /// Has the job rejected every message that it has ever read? Without an error limit it then ends, and

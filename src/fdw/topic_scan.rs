@@ -3,19 +3,19 @@
 
 use super::columns::Layout;
 use super::formats::Formats;
+use super::handover::Position;
 use super::needs::Needs;
 use super::reader::{Failure, Input, Reader};
-use super::session::Position;
-use super::source::{self, KafkaSource};
+use super::source::{self, TopicOptions};
 use crate::gucs;
 use crate::pg::fdw::{Bound, RangeOp, Table};
 use crate::pg::signals;
 use crate::pg::spi::UnixMicros;
 use gpss_kafka::{Consumer, TopicFound, no_leader};
+use gpss_model::block::{Block, MessageSpans};
 use gpss_model::error::{Error, Result, SqlState};
 use gpss_model::partitions::Partitions;
 use gpss_model::reset::{self, Reset, Start};
-use gpss_model::rows::{Row, Rows};
 use pgrx::pg_sys::Oid;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,11 +44,11 @@ pub struct TopicScan {
     reader: Option<Reader>,
     /// Partitions whose end has not been reached.
     open: BTreeMap<i32, i64>,
-    block: Option<(Arc<Rows>, usize)>,
+    block: Option<(Arc<Block>, usize)>,
 }
 
 impl TopicScan {
-    pub fn new(table: &Table, source: &KafkaSource, user: Oid, needs: Needs) -> TopicScan {
+    pub fn new(table: &Table, source: &TopicOptions, user: Oid, needs: Needs) -> TopicScan {
         TopicScan {
             table: table.clone(),
             topic: source.topic.clone(),
@@ -81,7 +81,7 @@ impl TopicScan {
     }
 
     /// The block that `next` has found the last message in.
-    pub fn block(&self) -> Option<&Arc<Rows>> {
+    pub fn block(&self) -> Option<&Arc<Block>> {
         self.block.as_ref().map(|(rows, _)| rows)
     }
 
@@ -89,7 +89,7 @@ impl TopicScan {
     pub fn next(
         &mut self,
         bounds: &[Bound],
-        show: &mut dyn FnMut(&Arc<Rows>),
+        show: &mut dyn FnMut(&Arc<Block>),
     ) -> Result<Option<usize>> {
         if self.reader.is_none() && self.block.is_none() {
             self.start(bounds)?;
@@ -254,7 +254,7 @@ impl Limits {
 
     /// Can this message satisfy the scan's partition and offset conditions? Others are skipped before
     /// conversion, so that `WHERE "offset" <> n` excludes a message that does not parse.
-    fn wants(&self, row: &Row) -> bool {
+    fn wants(&self, row: &MessageSpans) -> bool {
         self.wants_partition(row.partition)
             && self.offsets.iter().all(|bound| bound.admits(row.offset))
     }

@@ -2,8 +2,8 @@
 
 use super::batch::{Batch, Part};
 use super::needs::Needs;
-use super::source::KafkaSource;
-use super::topic::TopicScan;
+use super::source::TopicOptions;
+use super::topic_scan::TopicScan;
 use crate::pg::fdw::Table;
 use gpss_model::error::Result;
 use gpss_model::reset::Reset;
@@ -24,7 +24,7 @@ pub fn take(
     needs: &Needs,
     count: usize,
 ) -> Result<Vec<Rc<Batch>>> {
-    let source = KafkaSource::of(table)?;
+    let source = TopicOptions::of(table)?;
     let mut scan = TopicScan::new(table, &source, user, needs.clone()).starting_at(next, reset);
     let mut messages = vec![];
     while messages.len() < count

@@ -64,7 +64,7 @@ impl Format {
 
 /// What an option's value has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum OptionKind {
     Text,
     /// One character of one byte.
     Char,
@@ -80,7 +80,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct FormatOption {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: OptionKind,
     pub formats: &'static [Format],
 }
 
@@ -88,37 +88,41 @@ use Format::{Avro, Csv, Custom, Delimited, Json, Jsonl, Protobuf, Text};
 
 /// Every option of every format.
 pub const OPTIONS: &[FormatOption] = &[
-    FormatOption { name: "delimiter", kind: Kind::Text, formats: &[Csv, Text, Delimited] },
-    FormatOption { name: "quote", kind: Kind::Char, formats: &[Csv, Delimited] },
-    FormatOption { name: "escape", kind: Kind::Char, formats: &[Csv, Delimited] },
-    FormatOption { name: "null", kind: Kind::Text, formats: &[Csv, Text, Delimited] },
-    FormatOption { name: "force_not_null", kind: Kind::Names, formats: &[Csv] },
-    FormatOption { name: "force_null", kind: Kind::Names, formats: &[Csv] },
+    FormatOption { name: "delimiter", kind: OptionKind::Text, formats: &[Csv, Text, Delimited] },
+    FormatOption { name: "quote", kind: OptionKind::Char, formats: &[Csv, Delimited] },
+    FormatOption { name: "escape", kind: OptionKind::Char, formats: &[Csv, Delimited] },
+    FormatOption { name: "null", kind: OptionKind::Text, formats: &[Csv, Text, Delimited] },
+    FormatOption { name: "force_not_null", kind: OptionKind::Names, formats: &[Csv] },
+    FormatOption { name: "force_null", kind: OptionKind::Names, formats: &[Csv] },
     FormatOption {
         name: "fill_missing_fields",
-        kind: Kind::Bool,
+        kind: OptionKind::Bool,
         formats: &[Csv, Text, Delimited, Json, Jsonl, Avro, Protobuf],
     },
-    FormatOption { name: "header", kind: Kind::Bool, formats: &[Csv, Text] },
-    FormatOption { name: "eol_prefix", kind: Kind::Text, formats: &[Delimited] },
-    FormatOption { name: "newline", kind: Kind::Text, formats: &[Jsonl] },
+    FormatOption { name: "header", kind: OptionKind::Bool, formats: &[Csv, Text] },
+    FormatOption { name: "eol_prefix", kind: OptionKind::Text, formats: &[Delimited] },
+    FormatOption { name: "newline", kind: OptionKind::Text, formats: &[Jsonl] },
     FormatOption {
         name: "encoding",
-        kind: Kind::Text,
+        kind: OptionKind::Text,
         formats: &[Json, Jsonl, Csv, Text, Delimited],
     },
-    FormatOption { name: "schema_registry", kind: Kind::Text, formats: &[Avro, Protobuf] },
-    FormatOption { name: "schema_ca", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
-    FormatOption { name: "schema_cert", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
-    FormatOption { name: "schema_key", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
-    FormatOption { name: "schema_min_tls_version", kind: Kind::Text, formats: &[Avro, Protobuf] },
-    FormatOption { name: "schema_id_bytes", kind: Kind::Text, formats: &[Avro, Json, Jsonl] },
-    FormatOption { name: "schema_path", kind: Kind::ServerFile, formats: &[Avro, Protobuf] },
-    FormatOption { name: "schema", kind: Kind::Text, formats: &[Avro, Protobuf] },
-    FormatOption { name: "message", kind: Kind::Text, formats: &[Protobuf] },
-    FormatOption { name: "bytes_to_base64", kind: Kind::Bool, formats: &[Avro] },
-    FormatOption { name: "formatter", kind: Kind::Text, formats: &[Custom] },
-    FormatOption { name: "params", kind: Kind::Text, formats: &[Custom] },
+    FormatOption { name: "schema_registry", kind: OptionKind::Text, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema_ca", kind: OptionKind::ServerFile, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema_cert", kind: OptionKind::ServerFile, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema_key", kind: OptionKind::ServerFile, formats: &[Avro, Protobuf] },
+    FormatOption {
+        name: "schema_min_tls_version",
+        kind: OptionKind::Text,
+        formats: &[Avro, Protobuf],
+    },
+    FormatOption { name: "schema_id_bytes", kind: OptionKind::Text, formats: &[Avro, Json, Jsonl] },
+    FormatOption { name: "schema_path", kind: OptionKind::ServerFile, formats: &[Avro, Protobuf] },
+    FormatOption { name: "schema", kind: OptionKind::Text, formats: &[Avro, Protobuf] },
+    FormatOption { name: "message", kind: OptionKind::Text, formats: &[Protobuf] },
+    FormatOption { name: "bytes_to_base64", kind: OptionKind::Bool, formats: &[Avro] },
+    FormatOption { name: "formatter", kind: OptionKind::Text, formats: &[Custom] },
+    FormatOption { name: "params", kind: OptionKind::Text, formats: &[Custom] },
 ];
 
 /// The option of that name, of whatever formats.
@@ -128,14 +132,14 @@ pub fn option(name: &str) -> Option<&'static FormatOption> {
 
 /// A format with its options, names and values checked one by one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content {
+pub struct FormatSpec {
     pub format: Format,
     options: BTreeMap<String, String>,
 }
 
-impl Content {
-    pub fn new(format: Format) -> Content {
-        Content { format, options: BTreeMap::new() }
+impl FormatSpec {
+    pub fn new(format: Format) -> FormatSpec {
+        FormatSpec { format, options: BTreeMap::new() }
     }
 
     /// A format with these options.
@@ -145,8 +149,8 @@ impl Content {
     pub fn with_options<'a>(
         format: Format,
         options: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Content> {
-        let mut content = Content::new(format);
+    ) -> Result<FormatSpec> {
+        let mut content = FormatSpec::new(format);
         for (name, value) in options {
             content.set(name, value)?;
         }
@@ -222,9 +226,9 @@ impl Content {
 /// `INVALID_PARAMETER`.
 pub fn check(option: &FormatOption, value: &str) -> Result<()> {
     let wrong = match option.kind {
-        Kind::Char if value.len() != 1 => "must be a single one-byte character",
-        Kind::Bool if boolean(value).is_none() => "must be true or false",
-        Kind::ServerFile if !value.starts_with('/') => {
+        OptionKind::Char if value.len() != 1 => "must be a single one-byte character",
+        OptionKind::Bool if boolean(value).is_none() => "must be true or false",
+        OptionKind::ServerFile if !value.starts_with('/') => {
             "must be an absolute path on the database server"
         }
         _ if option.name == "schema_min_tls_version"

@@ -1,23 +1,23 @@
 //! `gpss.gpfmt_gpss` and `gpss.gpfmt_protobuf`: the formats of foreign tables as functions over one
 //! payload, with the same decoders.
 
-use super::cells::Shape;
 use super::columns::Layout;
 use super::formats::Formats;
 use super::needs::Needs;
-use super::options::{Place, Privileges, validate};
+use super::options::{OptionContext, Privileges, validate};
+use super::projection::Projection;
 use crate::pg::fdw::function::RecordFunction;
-use crate::pg::fdw::{Column, Output, RowWriter};
+use crate::pg::fdw::{Column, RowWriter, ScanOutput};
 use gpss_format::{MessageDecoder, width};
-use gpss_model::content::{self, Format};
+use gpss_model::block::{Block, MessageParts, Verdict};
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::rows::{Message, Rows, Verdict};
+use gpss_model::format::{self, Format};
 use serde_json::Value;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Which of the two functions it is.
-pub trait Kind: 'static {
+pub trait FormatFunctionKind: 'static {
     /// The formats that it takes; a sole one need not be named.
     const FORMATS: &'static [Format];
 }
@@ -25,28 +25,28 @@ pub trait Kind: 'static {
 /// One place of a query where the function is called.
 pub struct FormatFunction<K> {
     options: Value,
-    shape: Shape,
+    shape: Projection,
     needs: Needs,
     decoder: MessageDecoder,
-    rows: Arc<Rows>,
+    rows: Arc<Block>,
     /// The rows are those of a new payload.
     fresh: bool,
     left: Range<usize>,
     kind: std::marker::PhantomData<K>,
 }
 
-impl<K: Kind> RecordFunction for FormatFunction<K> {
+impl<K: FormatFunctionKind> RecordFunction for FormatFunction<K> {
     fn fits(&self, options: &Value) -> bool {
         self.options == *options
     }
 
     fn new(columns: Vec<Column>, options: Value) -> Result<Self> {
         let list = option_list::<K>(&options)?;
-        validate(Place::Function, &list, Privileges::of_current_user())?;
+        validate(OptionContext::Function, &list, Privileges::of_current_user())?;
         let layout = Layout::of_options(&list, &columns)?;
-        let outputs: Vec<Output> = columns.iter().cloned().map(Output::Column).collect();
+        let outputs: Vec<ScanOutput> = columns.iter().cloned().map(ScanOutput::Column).collect();
         let used = vec![true; outputs.len()];
-        let (shape, needs) = Shape::new("", &layout, &columns, (&outputs, &used, &[]))?;
+        let (shape, needs) = Projection::new("", &layout, &columns, (&outputs, &used, &[]))?;
         let decoder = Formats::new(&layout, &columns, |_| (None, None))?.decoder_here(&needs)?;
         Ok(FormatFunction {
             options,
@@ -61,8 +61,8 @@ impl<K: Kind> RecordFunction for FormatFunction<K> {
     }
 
     fn begin(&mut self, payload: &[u8]) -> Result<()> {
-        let mut rows = Rows::with_capacity(width(&self.needs.sides), 1, payload.len());
-        let message = Message {
+        let mut rows = Block::with_capacity(width(&self.needs.sides), 1, payload.len());
+        let message = MessageParts {
             partition: 0,
             offset: 0,
             timestamp: None,
@@ -98,7 +98,7 @@ impl<K: Kind> RecordFunction for FormatFunction<K> {
 }
 
 /// The options as a foreign table would have them: `format`, and those of the format.
-fn option_list<K: Kind>(options: &Value) -> Result<Vec<(String, String)>> {
+fn option_list<K: FormatFunctionKind>(options: &Value) -> Result<Vec<(String, String)>> {
     let refuse = |what: String| Error::new(SqlState::INVALID_PARAMETER, what);
     let Value::Object(object) = options else {
         return Err(refuse("options must be a JSON object".into())
@@ -106,10 +106,10 @@ fn option_list<K: Kind>(options: &Value) -> Result<Vec<(String, String)>> {
     };
     let mut list = vec![];
     for (name, value) in object {
-        if name != "format" && content::option(name).is_none() {
+        if name != "format" && format::option(name).is_none() {
             // The error of a foreign table, with its hint.
             validate(
-                Place::Function,
+                OptionContext::Function,
                 &[(name.clone(), String::new())],
                 Privileges::of_current_user(),
             )?;

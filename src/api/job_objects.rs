@@ -10,9 +10,9 @@ use crate::pg::fdw::type_by_name;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
 use gpss_kafka::properties::{self, Rule};
-use gpss_model::config::{Column, IGNORED, KafkaSource, LoadConfig};
-use gpss_model::content::Format;
+use gpss_model::config::{Column, IGNORED, LoadConfig, SourceSpec};
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::format::Format;
 use gpss_model::job::{JobSpec, Origin, TableName};
 use gpss_model::statement::{qualified, quote_ident, quote_literal};
 
@@ -90,7 +90,7 @@ pub fn make(tx: &Tx, id: i64, config: &LoadConfig, targets: Vec<TableName>) -> R
     })
 }
 
-/// May the user have the server connect to brokers of his choice?
+/// May the user have the server connect to brokers of its choice?
 pub fn check_wrapper_usage() -> Result<()> {
     if acl::may_use_wrapper(WRAPPER) {
         return Ok(());
@@ -137,7 +137,7 @@ pub fn drop_objects(tx: &Tx, job: &Job) -> Result<()> {
 }
 
 /// The table's columns, with the options that say what they hold.
-fn columns(kafka: &KafkaSource) -> Result<Vec<String>> {
+fn columns(kafka: &SourceSpec) -> Result<Vec<String>> {
     let mut columns = vec![];
     let mut ignored = 0;
     let sides = [(&kafka.value, "value", "field"), (&kafka.key, "key", "key_field")];
@@ -168,7 +168,7 @@ fn column_definition(column: &Column, source: &str) -> Result<String> {
 }
 
 /// The table's options, and the login for its schema registries, which everybody could read there.
-fn table_options(kafka: &KafkaSource) -> Result<(Options, Option<Login>)> {
+fn table_options(kafka: &SourceSpec) -> Result<(Options, Option<Login>)> {
     let mut login: Option<Login> = None;
     let mut list = vec![("topic".to_owned(), kafka.topic.clone())];
     // A value that the configuration does not describe is not looked at.

@@ -1,6 +1,6 @@
 //! Rejected messages once more, by the job's statements as they are today.
 
-use super::careful::{Blame, load_carefully};
+use super::salvage::{Blame, load_carefully};
 use super::{Statement, rejects};
 use crate::catalog::errors::{self, Recorded};
 use crate::fdw::batch;

@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use super::bytes::{chunk, skip_digits, skip_plain};
+use crate::simd_json::{chunk, skip_digits, skip_plain};
 
 /// Why a document is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     Expected(&'static str),
     Ended,
     InvalidToken,
@@ -21,7 +21,7 @@ pub(super) enum Problem {
 
 /// What is wrong, and at which byte of the document (the first is byte 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     pub problem: Problem,
     pub at: usize,
 }
@@ -50,23 +50,23 @@ impl fmt::Display for Fault {
     }
 }
 
-pub(super) type Scanned<T> = Result<T, Fault>;
+pub(crate) type Scanned<T> = Result<T, Fault>;
 
 #[cold]
-pub(super) fn fail<T>(problem: Problem, at: usize) -> Scanned<T> {
+pub(crate) fn fail<T>(problem: Problem, at: usize) -> Scanned<T> {
     Err(Fault { problem, at })
 }
 
 /// Fails because the token at `at` is not what may stand there.
 #[cold]
-pub(super) fn expected<T>(bytes: &[u8], at: usize, what: &'static str) -> Scanned<T> {
+pub(crate) fn expected<T>(bytes: &[u8], at: usize, what: &'static str) -> Scanned<T> {
     let problem = if at < bytes.len() { Problem::Expected(what) } else { Problem::Ended };
     fail(problem, at)
 }
 
 /// A string token: its bytes between the quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StringToken {
+pub(crate) struct StringToken {
     pub start: usize,
     pub end: usize,
     pub escapes: Escapes,
@@ -74,7 +74,7 @@ pub(super) struct StringToken {
 
 /// What escapes a string holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Escapes {
+pub(crate) enum Escapes {
     None,
     Some,
     /// At least one that `json_in` accepts and de-escaping refuses.
@@ -92,7 +92,7 @@ impl StringToken {
 /// The position of the next byte that is not white space, and that byte: 0, which begins no token,
 /// at the end.
 #[inline(always)]
-pub(super) fn token(bytes: &[u8], at: usize) -> (usize, u8) {
+pub(crate) fn token(bytes: &[u8], at: usize) -> (usize, u8) {
     match bytes.get(at) {
         Some(&byte) if byte > b' ' => (at, byte),
         _ => token_behind_whitespace(bytes, at),
@@ -107,7 +107,7 @@ fn token_behind_whitespace(bytes: &[u8], at: usize) -> (usize, u8) {
 }
 
 /// The position of the next byte that is not white space.
-pub(super) fn skip_whitespace(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip_whitespace(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
         at += 1;
     }
@@ -116,7 +116,7 @@ pub(super) fn skip_whitespace(bytes: &[u8], mut at: usize) -> usize {
 
 /// Reads the string whose opening quote is at `at`.
 #[inline(always)]
-pub(super) fn string(bytes: &[u8], at: usize) -> Scanned<StringToken> {
+pub(crate) fn string(bytes: &[u8], at: usize) -> Scanned<StringToken> {
     let start = at + 1;
     let end = skip_plain(bytes, start);
     let (end, escapes) = match bytes.get(end) {
@@ -147,7 +147,7 @@ fn unusual_string(bytes: &[u8], mut at: usize) -> Scanned<(usize, Escapes)> {
 
 /// Reads the number that begins at `at` with a digit or a minus sign; returns its end.
 #[inline(always)]
-pub(super) fn number(bytes: &[u8], at: usize) -> Scanned<usize> {
+pub(crate) fn number(bytes: &[u8], at: usize) -> Scanned<usize> {
     let whole = at + usize::from(bytes.get(at) == Some(&b'-'));
     let mut end =
         if bytes.get(whole) == Some(&b'0') { whole + 1 } else { skip_digits(bytes, whole) };
@@ -169,7 +169,7 @@ pub(super) fn number(bytes: &[u8], at: usize) -> Scanned<usize> {
 
 /// Reads true, false or null at `at`; returns its end.
 #[inline(always)]
-pub(super) fn keyword(bytes: &[u8], at: usize) -> Scanned<usize> {
+pub(crate) fn keyword(bytes: &[u8], at: usize) -> Scanned<usize> {
     let long = chunk(bytes, at) == Some(b"false");
     let end = at + if long { 5 } else { 4 };
     let short = matches!(chunk(bytes, at), Some(b"true" | b"null"));
@@ -235,7 +235,7 @@ fn hex_unit(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// Appends a string's text to `out`, de-escaped. Escapes that PostgreSQL refuses are left out: the
 /// caller has seen them in `escapes` and does not use the text.
-pub(super) fn unescape(bytes: &[u8], string: StringToken, out: &mut Vec<u8>) {
+pub(crate) fn unescape(bytes: &[u8], string: StringToken, out: &mut Vec<u8>) {
     let bytes = bytes.get(..string.end).unwrap_or_default();
     let mut at = string.start;
     while at < bytes.len() {

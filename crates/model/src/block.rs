@@ -56,7 +56,7 @@ pub enum Verdict {
 
 /// One message's metadata, and where its bytes lie.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct MessageSpans {
     pub partition: i32,
     pub offset: i64,
     /// Milliseconds since the Unix epoch, as Kafka stores it; None when the broker has none.
@@ -73,7 +73,7 @@ pub struct Row {
     end: u32,
 }
 
-impl Row {
+impl MessageSpans {
     /// The numbers of its records in the block.
     pub fn records(&self) -> Range<usize> {
         self.first as usize..self.end as usize
@@ -82,7 +82,7 @@ impl Row {
 
 /// One row that a message holds, apart from its fields.
 #[derive(Clone, Copy, Debug)]
-pub struct Record {
+pub struct RecordSpans {
     /// The JSON documents of value and key; NULL where there is none or nobody wants it whole.
     documents: [Span; 2],
     /// The document is valid but unusual (an escape PostgreSQL refuses, a repeated key on a path):
@@ -90,7 +90,7 @@ pub struct Record {
     unsure: [bool; 2],
 }
 
-impl Record {
+impl RecordSpans {
     pub fn document(&self, side: Side) -> Span {
         self.documents[side as usize]
     }
@@ -102,7 +102,7 @@ impl Record {
 
 /// A field of a JSON document before it lies in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
+pub enum DocumentField {
     Null,
     /// Bytes of the document as they stand there: start, length.
     Value(usize, usize),
@@ -110,38 +110,38 @@ pub enum Field {
     Scratch(usize, usize),
     /// A value converted to a type that PostgreSQL passes by value: the datum's bits.
     Fixed(i64),
-    /// Text in the scratch space that should be converted, but only PostgreSQL knows how.
+    /// PositionalField in the scratch space that should be converted, but only PostgreSQL knows how.
     Unconverted(usize, usize),
 }
 
 /// A field of a record of fields before it lies in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Text {
+pub enum PositionalField {
     Null,
     /// The record's field of this position.
     Bytes(usize),
-    /// As `Field::Scratch`.
+    /// As `DocumentField::Scratch`.
     Scratch(usize, usize),
-    /// As `Field::Fixed`.
+    /// As `DocumentField::Fixed`.
     Fixed(i64),
-    /// As `Bytes`, and as `Field::Unconverted`.
+    /// As `Bytes`, and as `DocumentField::Unconverted`.
     Unconverted(usize),
 }
 
 /// A decoded field in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum DecodedField {
     Null,
     Bytes(Span),
-    /// As `Field::Fixed`.
+    /// As `DocumentField::Fixed`.
     Fixed(i64),
-    /// As `Field::Unconverted`.
+    /// As `DocumentField::Unconverted`.
     Unconverted(Span),
 }
 
 /// The bytes of one message, borrowed, on their way into the arena.
 #[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
+pub struct MessageParts<'a> {
     pub partition: i32,
     pub offset: i64,
     pub timestamp: Option<i64>,
@@ -174,11 +174,11 @@ pub enum Document<'a> {
 pub struct Part<'a> {
     pub document: Document<'a>,
     pub unsure: bool,
-    /// The wanted fields of the document; `source` is where `Field::Value` points into.
-    pub fields: &'a [Field],
+    /// The wanted fields of the document; `source` is where `DocumentField::Value` points into.
+    pub fields: &'a [DocumentField],
     pub source: &'a [u8],
     /// The wanted fields of a record of fields; `record` is where they point into.
-    pub texts: &'a [Text],
+    pub texts: &'a [PositionalField],
     pub record: &'a [Option<&'a [u8]>],
     pub scratch: &'a [u8],
 }
@@ -190,13 +190,17 @@ impl<'a> Part<'a> {
 
     fn bytes(&self) -> usize {
         let fields = self.fields.iter().map(|field| match field {
-            Field::Null | Field::Fixed(_) => 0,
-            Field::Value(_, len) | Field::Scratch(_, len) | Field::Unconverted(_, len) => *len,
+            DocumentField::Null | DocumentField::Fixed(_) => 0,
+            DocumentField::Value(_, len)
+            | DocumentField::Scratch(_, len)
+            | DocumentField::Unconverted(_, len) => *len,
         });
         let texts = self.texts.iter().map(|text| match text {
-            Text::Null | Text::Fixed(_) => 0,
-            Text::Scratch(_, len) => *len,
-            Text::Bytes(at) | Text::Unconverted(at) => self.of_record(*at).map_or(0, <[u8]>::len),
+            PositionalField::Null | PositionalField::Fixed(_) => 0,
+            PositionalField::Scratch(_, len) => *len,
+            PositionalField::Bytes(at) | PositionalField::Unconverted(at) => {
+                self.of_record(*at).map_or(0, <[u8]>::len)
+            }
         });
         let document = if let Document::Bytes(bytes) = self.document { bytes.len() } else { 0 };
         fields.sum::<usize>() + texts.sum::<usize>() + document
@@ -233,23 +237,23 @@ impl Width {
 
 /// A block of messages.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct Block {
     /// Keys, values, headers.
     messages: Vec<u8>,
     /// Fields, documents, and the reasons why messages do not parse.
     decoded: Vec<u8>,
-    rows: Vec<Row>,
-    records: Vec<Record>,
+    rows: Vec<MessageSpans>,
+    records: Vec<RecordSpans>,
     /// `width` of each record.
-    fields: Vec<Value>,
+    fields: Vec<DecodedField>,
     width: Width,
     /// Messages that do not parse.
     bad: usize,
 }
 
-impl Rows {
+impl Block {
     pub fn with_capacity(width: Width, rows: usize, bytes: usize) -> Self {
-        Rows {
+        Block {
             messages: Vec::with_capacity(bytes),
             decoded: Vec::new(),
             rows: Vec::with_capacity(rows),
@@ -268,7 +272,7 @@ impl Rows {
         self.rows.clear();
         self.records.clear();
         self.fields.clear();
-        Rows { width, bad: 0, ..self }
+        Block { width, bad: 0, ..self }
     }
 
     /// Number of messages.
@@ -290,17 +294,17 @@ impl Rows {
         self.bad
     }
 
-    pub fn row(&self, index: usize) -> Option<&Row> {
+    pub fn row(&self, index: usize) -> Option<&MessageSpans> {
         self.rows.get(index)
     }
 
     /// A record by its number in the block.
-    pub fn record(&self, number: usize) -> Option<&Record> {
+    pub fn record(&self, number: usize) -> Option<&RecordSpans> {
         self.records.get(number)
     }
 
     /// The fields of a record, in the order of `Width`; empty past the end.
-    pub fn fields(&self, number: usize) -> &[Value] {
+    pub fn fields(&self, number: usize) -> &[DecodedField] {
         let width = self.width.total();
         let start = number * width;
         self.fields.get(start..start + width).unwrap_or(&[])
@@ -339,7 +343,7 @@ impl Rows {
     /// Appends a message, without records yet. False, and nothing appended, when the block is full:
     /// an empty block takes any message that Kafka can carry (1 GB).
     #[must_use]
-    pub fn push(&mut self, m: &Message<'_>) -> bool {
+    pub fn push(&mut self, m: &MessageParts<'_>) -> bool {
         let parts = [m.value, m.key, m.headers];
         let data = parts.map(|bytes| bytes.map_or(0, <[u8]>::len)).iter().sum();
         if !self.has_room(data, parts.len()) {
@@ -350,7 +354,7 @@ impl Rows {
             if span.is_null() { span } else { Span { start: span.start | IN_MESSAGES, ..span } }
         });
         let first = self.records.len() as u32;
-        self.rows.push(Row {
+        self.rows.push(MessageSpans {
             partition: m.partition,
             offset: m.offset,
             timestamp: m.timestamp,
@@ -393,39 +397,40 @@ impl Rows {
             }
         }
         let unsure = [parts[0].unsure, parts[1].unsure];
-        self.records.push(Record { documents, unsure });
+        self.records.push(RecordSpans { documents, unsure });
         true
     }
 
-    fn field(&mut self, part: &Part<'_>, i: usize) -> Value {
+    fn field(&mut self, part: &Part<'_>, i: usize) -> DecodedField {
         match part.fields.get(i) {
-            None | Some(Field::Null) => Value::Null,
-            Some(Field::Value(start, len)) => {
-                Value::Bytes(put(&mut self.decoded, part.source.get(*start..start + len)))
+            None | Some(DocumentField::Null) => DecodedField::Null,
+            Some(DocumentField::Value(start, len)) => {
+                DecodedField::Bytes(put(&mut self.decoded, part.source.get(*start..start + len)))
             }
-            Some(Field::Scratch(start, len)) => {
-                Value::Bytes(put(&mut self.decoded, part.scratch.get(*start..start + len)))
+            Some(DocumentField::Scratch(start, len)) => {
+                DecodedField::Bytes(put(&mut self.decoded, part.scratch.get(*start..start + len)))
             }
-            Some(Field::Fixed(bits)) => Value::Fixed(*bits),
-            Some(Field::Unconverted(start, len)) => {
-                Value::Unconverted(put(&mut self.decoded, part.scratch.get(*start..start + len)))
-            }
+            Some(DocumentField::Fixed(bits)) => DecodedField::Fixed(*bits),
+            Some(DocumentField::Unconverted(start, len)) => DecodedField::Unconverted(put(
+                &mut self.decoded,
+                part.scratch.get(*start..start + len),
+            )),
         }
     }
 
-    fn text(&mut self, part: &Part<'_>, i: usize) -> Value {
+    fn text(&mut self, part: &Part<'_>, i: usize) -> DecodedField {
         match part.texts.get(i) {
-            None | Some(Text::Null) => Value::Null,
-            Some(Text::Bytes(at)) => match part.of_record(*at) {
-                None => Value::Null,
-                bytes => Value::Bytes(put(&mut self.decoded, bytes)),
+            None | Some(PositionalField::Null) => DecodedField::Null,
+            Some(PositionalField::Bytes(at)) => match part.of_record(*at) {
+                None => DecodedField::Null,
+                bytes => DecodedField::Bytes(put(&mut self.decoded, bytes)),
             },
-            Some(Text::Scratch(start, len)) => {
-                Value::Bytes(put(&mut self.decoded, part.scratch.get(*start..start + len)))
+            Some(PositionalField::Scratch(start, len)) => {
+                DecodedField::Bytes(put(&mut self.decoded, part.scratch.get(*start..start + len)))
             }
-            Some(Text::Fixed(bits)) => Value::Fixed(*bits),
-            Some(Text::Unconverted(at)) => {
-                Value::Unconverted(put(&mut self.decoded, part.of_record(*at)))
+            Some(PositionalField::Fixed(bits)) => DecodedField::Fixed(*bits),
+            Some(PositionalField::Unconverted(at)) => {
+                DecodedField::Unconverted(put(&mut self.decoded, part.of_record(*at)))
             }
         }
     }
@@ -478,18 +483,29 @@ fn varlena_header(len: usize) -> [u8; HEADER] {
 mod tests {
     use super::*;
 
-    fn message(value: Option<&[u8]>) -> Message<'_> {
-        Message { partition: 2, offset: 7, timestamp: Some(1), key: None, value, headers: None }
+    fn message(value: Option<&[u8]>) -> MessageParts<'_> {
+        MessageParts {
+            partition: 2,
+            offset: 7,
+            timestamp: Some(1),
+            key: None,
+            value,
+            headers: None,
+        }
     }
 
     #[test]
     fn fields_point_into_the_document_or_the_scratch() {
         let width = Width { fields: [3, 0], texts: [0, 0] };
-        let mut rows = Rows::with_capacity(width, 0, 0);
+        let mut rows = Block::with_capacity(width, 0, 0);
         let value = br#"{"a":"x","b":"\/"}"#;
         let part = Part {
             document: Document::Whole,
-            fields: &[Field::Value(6, 1), Field::Scratch(0, 1), Field::Fixed(-3)],
+            fields: &[
+                DocumentField::Value(6, 1),
+                DocumentField::Scratch(0, 1),
+                DocumentField::Fixed(-3),
+            ],
             source: value,
             scratch: b"/",
             ..Part::default()
@@ -498,7 +514,9 @@ mod tests {
         assert!(rows.push(&message(None)));
         rows.reject("no");
         assert_eq!((rows.bad(), rows.count()), (1, 2));
-        let [Value::Bytes(x), Value::Bytes(slash), Value::Fixed(-3)] = *rows.fields(0) else {
+        let [DecodedField::Bytes(x), DecodedField::Bytes(slash), DecodedField::Fixed(-3)] =
+            *rows.fields(0)
+        else {
             panic!("{:?}", rows.fields(0));
         };
         assert_eq!([x, slash].map(|s| rows.bytes_of(s)), [Some(&b"x"[..]), Some(&b"/"[..])]);
@@ -517,11 +535,12 @@ mod tests {
     #[test]
     fn a_message_has_any_number_of_records_from_both_sides() {
         let width = Width { fields: [1, 1], texts: [2, 0] };
-        let mut rows = Rows::with_capacity(width, 0, 0);
-        let key = Part { fields: &[Field::Fixed(9)], unsure: true, ..Part::default() };
+        let mut rows = Block::with_capacity(width, 0, 0);
+        let key = Part { fields: &[DocumentField::Fixed(9)], unsure: true, ..Part::default() };
         assert!(rows.push(&message(Some(b"xy"))));
         for text in [&b"x"[..], b"y"] {
-            let (texts, record) = ([Text::Null, Text::Bytes(1)], [None, Some(text)]);
+            let (texts, record) =
+                ([PositionalField::Null, PositionalField::Bytes(1)], [None, Some(text)]);
             let (texts, record, document) = (&texts, &record, Document::Bytes(text));
             assert!(rows.add([&Part { texts, record, document, ..Part::default() }, &key]));
         }
@@ -533,13 +552,15 @@ mod tests {
         assert_eq!(records, 0..2);
         for (number, text) in records.zip([b"x", b"y"]) {
             let fields = rows.fields(number);
-            assert_eq!(fields[width.of_document(Side::Key)], Value::Fixed(9));
-            let Value::Bytes(span) = fields[width.of_texts(Side::Value) + 1] else { panic!() };
+            assert_eq!(fields[width.of_document(Side::Key)], DecodedField::Fixed(9));
+            let DecodedField::Bytes(span) = fields[width.of_texts(Side::Value) + 1] else {
+                panic!()
+            };
             assert_eq!(rows.bytes_of(span).unwrap(), text);
             let record = rows.record(number).unwrap();
             assert!(record.unsure(Side::Key) && !record.unsure(Side::Value));
             assert_eq!(rows.bytes_of(record.document(Side::Value)).unwrap(), text);
         }
-        assert_eq!(rows.fields(2), [Value::Null; 4]);
+        assert_eq!(rows.fields(2), [DecodedField::Null; 4]);
     }
 }
