@@ -222,3 +222,32 @@ fn what_is_confined_stays_where_it_is() {
     }
     assert!(breaches.is_empty(), "{}", breaches.join("\n"));
 }
+
+/// A folder's own file begins with a table of the others, in which a newcomer looks first.
+#[test]
+fn the_head_of_a_folder_names_its_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rooms = ROOMS.iter().map(|(room, _)| format!("src/{room}/mod.rs"));
+    let crates = ["format", "kafka", "model", "registry", "testbed"];
+    let heads = rooms.chain(crates.iter().map(|name| format!("crates/{name}/src/lib.rs")));
+    let mut wrong = vec![];
+    for head in heads.map(|head| root.join(head)).filter(|head| head.exists()) {
+        let text = fs::read_to_string(&head).expect("a head");
+        let names = text.lines().filter_map(|line| line.strip_prefix("//! | `")?.split_once('`'));
+        let named: BTreeSet<String> =
+            names.map(|(name, _)| name.trim_end_matches('/').to_owned()).collect();
+        let declared =
+            text.lines().filter_map(|line| line.trim_end_matches(';').split_once("mod "));
+        let tests = ["tests", "corpus", "fuzz"];
+        let there: BTreeSet<String> = declared
+            .filter(|(before, name)| {
+                ["", "pub ", "pub(crate) "].contains(before) && !tests.contains(name)
+            })
+            .map(|(_, name)| name.to_owned())
+            .collect();
+        for name in named.symmetric_difference(&there) {
+            wrong.push(format!("{}: {name}", head.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

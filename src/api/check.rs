@@ -1,5 +1,5 @@
 //! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails. The names of the
-//! parts are in the README.
+//! parts are in docs/functions.md.
 
 use super::delivery::{self, Promise};
 use super::{

@@ -1,5 +1,51 @@
 //! Ring 3: the SQL functions. Each checks its arguments and the caller's right, calls one thing,
 //! and shapes the answer.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `submit` | a job from a GPSS configuration or over a foreign table; what both check |
+//! | `jobs` | `submit_job`, `remove_job` |
+//! | `control` | `start_job`, `stop_job`, `wait_job` |
+//! | `load` | `gpss.load` |
+//! | `check` | `gpss.check` |
+//! | `dryrun` | `gpss.dryrun` |
+//! | `convert` | `gpss.convert` |
+//! | `errors` | `retry_errors`, `purge_errors` |
+//! | `formats` | `gpfmt_gpss`, `gpfmt_protobuf` |
+//! | `validator` | the validator of the foreign data wrapper |
+//! | `job_objects` | the server, user mapping and foreign table of a job from a configuration |
+//! | `columns` | which columns names mean, and which are left alone |
+//! | `continued` | where a start without a reset goes on |
+//! | `delivery` | what is promised for targets that are kept elsewhere |
+//! | `remarks` | what may not do what is wanted |
+//! | `schemas` | search path, privileges on schemas |
+//! | `owner` | the SQL type `gpss.job_owner` |
+//!
+//! # Decisions
+//!
+//! - **A transaction with a `start_job` cannot be prepared.** What happens at its commit happens in
+//!   the session that started the job.
+//! - **A job keeps the `search_path` of its submission**, and `gpss.check` plans its statement as
+//!   the owner, restricted as `REFRESH MATERIALIZED VIEW` is: planning runs functions of the
+//!   mapping.
+//! - **`gpss.load` works through an agent.** A function's own transaction is not committed while it
+//!   waits, so no worker could see the job. A short-lived worker makes, starts and stops it in
+//!   transactions of its own. A load inside `BEGIN … ROLLBACK` is therefore not undone.
+//! - **`__IGNORED__` fields are columns** of the job's foreign table that nothing reads: so
+//!   positions need no options.
+//! - **A job without a mapping gets one when it is submitted**, of the columns of the same name:
+//!   matched anew at each start, a renamed column would silently stay empty.
+//! - **A source column can be asked for in two ways** in a configuration's SQL, by its exact name
+//!   in quotes and without: the statement reads a subquery with both names, which the planner pulls
+//!   up. A second column of the foreign table would take a place in csv.
+//! - **`submit_job` has a form for three texts**, which decides by their contents: PostgreSQL
+//!   cannot tell three bare literals apart.
+//! - **A mapping makes rows of single messages.** Aggregates and window functions are refused:
+//!   their result would depend on where a batch ends. Sub-selects over other tables are not.
+//! - **An event trigger on `DROP EXTENSION`** stops the workers first: idle ones would not notice
+//!   that their tables are gone.
+//! - **A job over a configuration owns its server and foreign table** (`gpss_job_<number>`), so
+//!   secrets are in a user mapping and the job definition has none.
 
 pub mod check;
 mod columns;

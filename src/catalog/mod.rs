@@ -1,5 +1,40 @@
 //! Ring 2: typed rows of the `gpss.*` tables. Every access runs as the extension's owner, because
 //! users have no privileges on the tables; callers check who asks before they call.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `jobs` | `gpss.job` |
+//! | `runs` | `gpss.run`, `gpss.status`, `gpss.worker` |
+//! | `offsets` | `gpss.offsets` |
+//! | `batches` | `gpss.batch`, and offsets moved by a batch |
+//! | `errors` | `gpss.error` |
+//! | `lost_ranges` | `gpss.lost_range` |
+//! | `waiting` | `gpss.waiting` |
+//! | `unlogged_targets` | `gpss.unlogged_target`, `gpss.unlogged_mark` |
+//! | `locks` | the heavyweight locks by which processes find out about each other |
+//! | `processes` | background processes by name: started, found, told to stop |
+//!
+//! # Decisions
+//!
+//! - **A restored job is a stopped one.** `pg_dump` carries `gpss.job`, `offsets`, `batch`, `error`
+//!   and `lost_range`, but not `run`, `status`, `worker` and `waiting`: a copy of a database must
+//!   not begin to load by itself.
+//! - **A job's owner has a type of its own** (`api/owner.rs`): stored by OID, so that a renamed
+//!   role keeps its jobs and a new role of an old name does not get them; read and written by name,
+//!   for dumps. `regrole` is that too, but its input fails where the role is missing, and with it
+//!   all jobs.
+//! - **Offsets carry the ids of their Kafka cluster and topic.** A job whose brokers turn out to be
+//!   another cluster ends with an error and asks for a reset: going on at the old offsets would
+//!   skip messages. The same for another topic of the same name, by its id
+//!   ([docs/offsets.md](../../docs/offsets.md)); a fallback makes the job go on there.
+//! - **Removed jobs stay in `gpss.job`** with their offsets: GPSS continues by topic and table, not
+//!   by job, so a later load from a configuration has to find them. Owner and Kafka cluster have to
+//!   be the same.
+//! - **A crash is noticed by what it takes.** Unlogged tables are emptied, offsets are not. A mark
+//!   in an unlogged table of ours goes the way of the target's rows, whatever empties them: a
+//!   crash, a failover, a restored base backup.
+//! - **Batches of a short interval share a row** of `gpss.batch` for a second: at one millisecond
+//!   it would be 86 million rows a day.
 
 pub mod batches;
 pub mod errors;

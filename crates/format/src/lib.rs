@@ -1,4 +1,29 @@
 //! Ring 1: bytes to fields. Knows neither PostgreSQL nor Kafka, but gives byte for byte what PostgreSQL's own functions would give.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `record` | the trait `Decode`: payload in, records out |
+//! | `message` | value and key of a message into a block |
+//! | `decoder` | a decoder by its format |
+//! | `json` | JSON in one pass, with PostgreSQL's results; `json/` has tokens and the prediction of keys |
+//! | `path` | which fields of a document are wanted |
+//! | `array_literal` | arrays as array literals |
+//! | `jsonl` | several documents in a payload |
+//! | `missing` | a document without any wanted field |
+//! | `csv` | COPY's CSV |
+//! | `text` | COPY's text format |
+//! | `copy` | what both have in common |
+//! | `delimited` | GPSS's delimited |
+//! | `plain` | the payload as it is |
+//! | `avro` | Avro |
+//! | `protobuf` | Protobuf |
+//! | `schemas` | where schemas come from |
+//! | `schema_id` | what a message names its schema by |
+//! | `cast` | text to numbers, dates and the like, as PostgreSQL keeps them |
+//! | `encoding` | other encodings than UTF-8 |
+//! | `headers` | headers as JSON |
+//! | `simd_json` | many bytes of JSON compared at once |
+//! | `simd_delimiters` | many bytes of other formats |
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,31 @@
 //! Ring 0: the pure rules. Knows neither PostgreSQL nor Kafka.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `error` | the one error type: what `ereport` carries |
+//! | `config` | GPSS load configurations of all versions |
+//! | `job` | a job's definition |
+//! | `format` | formats and their options |
+//! | `statement` | SQL text: quoting, the statements of a batch |
+//! | `fragment` | SQL of users that goes into ours |
+//! | `names` | which column a name means |
+//! | `suggest` | the nearest known name |
+//! | `block` | decoded messages, as the reader hands them on |
+//! | `assign` | which slot reads which partition |
+//! | `partitions` | a choice of partitions |
+//! | `reset` | where a start begins |
+//! | `state` | the states of a job |
+//! | `schedule` | when a job runs |
+//! | `backoff` | waits between tries |
+//! | `brokers` | lists of brokers |
+//! | `topic` | names of topics |
+//! | `epoch` | numbers where a time was expected |
+//! | `printable` | texts that may hold anything |
+//!
+//! # Decisions
+//!
+//! - **CONSISTENCY at-least, at-most and none are accepted; delivery is exactly once regardless.**
+//!   Offsets are committed with the rows, which keeps both promises at once.
 
 #![forbid(unsafe_code)]
 

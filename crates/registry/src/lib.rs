@@ -1,5 +1,12 @@
 //! Ring 1: a client of a schema registry with Confluent's interface. Knows neither PostgreSQL nor
 //! Kafka. Blocks, within deadlines, on the thread that asks and starts none of its own.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `config` | what a client is made of |
+//! | `address` | where a registry is |
+//! | `http` | one request |
+//! | `cache` | schemas asked for before |
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,19 @@
 //! What an end-to-end test stands on: a `Scene` of one server, one broker, a database and a topic of
 //! its own, and a `Registry` where a test asks for it. The scripts in `pg_test/` do the work; tests
 //! take turns, since some of them kill what they share.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `scene` | what most tests play on: numbers from a topic to a table |
+//! | `cluster` | servers, databases, psql |
+//! | `broker` | brokers and topics |
+//! | `admin` | Kafka's admin client |
+//! | `producer` | messages that kcat cannot send |
+//! | `registry` | schema registries |
+//! | `token_endpoint` | an OIDC provider |
+//! | `empty_broker` | a broker that names no broker |
+//! | `encode` | Avro and Protobuf by hand |
+//! | `twins` | a job's target beside a table that PostgreSQL alone has filled |
 
 #![forbid(unsafe_code)]
 
