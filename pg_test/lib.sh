@@ -22,6 +22,29 @@ die() {
     exit 1
 }
 
+# Until this script ends or the caller ends it: says every 20 seconds how long it has been and what came last
+# in the log. Without a process for the waits, which would keep our output open.
+tick() { # tick LOG
+    local start=$SECONDS never
+    exec {never}<> <(:)
+    while read -rt 20 -u "$never" || kill -0 $$ 2>/dev/null; do
+        say "  $((SECONDS - start)) s: $(tail -n 1 "$1" | tr -d '\r' | cut -c 1-100)"
+    done
+}
+
+# patiently LOG COMMAND…: runs it with its output in the log.
+patiently() {
+    local log=$1 ticker status=0
+    shift
+    : >"$log"
+    tick "$log" &
+    ticker=$!
+    "$@" >>"$log" 2>&1 || status=$?
+    kill "$ticker" 2>/dev/null
+    wait "$ticker" 2>/dev/null || true
+    return $status
+}
+
 # PostgreSQL refuses to run as root; the distribution's package brings the user `postgres`.
 if ((EUID == 0)); then
     server_user=postgres

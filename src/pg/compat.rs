@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use crate::pg::column_type::ColumnType;
 use crate::pg::encoding;
+use crate::pg::unguarded::unguarded;
 
 /// Installs a signal handler (`pqsignal`; 18 renamed the backend's to `pqsignal_be`).
 pub(super) fn set_handler(signal: c_int, handler: unsafe extern "C-unwind" fn(c_int)) {
@@ -228,7 +229,7 @@ pub(super) unsafe fn insert_index_tuples(
     slot: *mut pg_sys::TupleTableSlot,
     estate: *mut pg_sys::EState,
 ) -> *mut pg_sys::List {
-    unsafe extern "C-unwind" {
+    unguarded! {
         fn ExecInsertIndexTuples(
             target: *mut pg_sys::ResultRelInfo,
             slot: *mut pg_sys::TupleTableSlot,

@@ -13,6 +13,7 @@ use crate::pg::caught::caught;
 use crate::pg::column_type::ColumnType;
 use crate::pg::encoding::{PROGRAM_LIMIT_EXCEEDED, to_server, valid_utf8};
 use crate::pg::mcx::Mcx;
+use crate::pg::unguarded::unguarded;
 use gpss_model::error::{Error, Result, SqlState};
 
 /// MaxAllocSize of memutils.h: the largest varlena.
@@ -48,8 +49,8 @@ pub fn bytea(bytes: &[u8]) -> Result<Datum> {
     varlena(bytes)
 }
 
-unsafe extern "C-unwind" {
-    // Without pgrx's guard: with MCXT_ALLOC_NO_OOM and a size within MaxAllocSize it never raises.
+// With MCXT_ALLOC_NO_OOM and a size within MaxAllocSize it never raises.
+unguarded! {
     fn MemoryContextAllocExtended(
         context: pg_sys::MemoryContext,
         size: usize,

@@ -28,6 +28,7 @@
 //! | `dsm` | one question and its answer in shared memory |
 //! | `mcx` | memory contexts |
 //! | `slot` | tuple slots |
+//! | `unguarded` | C functions without pgrx's guard, checked against its bindings |
 //! | `exit` | an end without C's exit handlers |
 //! | `program` | a shell command |
 //! | `activity` | `pg_stat_activity` |
@@ -78,4 +79,5 @@ mod statistics;
 pub mod subtx;
 pub mod threads;
 pub mod tx;
+mod unguarded;
 pub mod xact;

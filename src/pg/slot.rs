@@ -1,8 +1,9 @@
 //! Tuple slots (tuptable.h) cleared and filled without a guard of pgrx for each row.
 
+use crate::pg::unguarded::unguarded;
 use pgrx::pg_sys;
 
-unsafe extern "C-unwind" {
+unguarded! {
     fn ExecStoreVirtualTuple(slot: *mut pg_sys::TupleTableSlot) -> *mut pg_sys::TupleTableSlot;
 }
 

@@ -6,12 +6,13 @@
 
 mod allowed;
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int};
 use std::ptr;
 
 use pgrx::pg_sys;
 
 use super::planned::planned;
+use crate::pg::unguarded::unguarded;
 use crate::pg::{compat, slot};
 use allowed::Obstacle;
 
@@ -144,7 +145,7 @@ impl Insert {
 // Without pgrx's guards, of which a row would need half a dozen: `receive` is called by the executor
 // and calls these, an ERROR passes through its frame as it would through a C function's. So nothing
 // in these frames may need to be dropped.
-unsafe extern "C-unwind" {
+unguarded! {
     fn ExecFetchSlotHeapTuple(
         slot: *mut pg_sys::TupleTableSlot,
         materialize: bool,
@@ -179,7 +180,7 @@ unsafe extern "C-unwind" {
         target: *mut pg_sys::ResultRelInfo,
         slot: *mut pg_sys::TupleTableSlot,
         recheck: *mut pg_sys::List,
-        transition: *mut c_void,
+        transition: *mut pg_sys::TransitionCaptureState,
     );
     fn MakePerTupleExprContext(estate: *mut pg_sys::EState) -> *mut pg_sys::ExprContext;
     fn list_free(list: *mut pg_sys::List);
