@@ -1,9 +1,8 @@
 # Every target is a script that can be run alone; nothing is built or started outside build/ and
 # target/, but for the packages that pg_test/prepare finds missing.
 
-PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 MESSAGES ?= 500000
-export PG_CONFIG MESSAGES
+export MESSAGES
 
 .PHONY: help install test torture bench demo demo-down clean
 

@@ -6,7 +6,13 @@ umask 022
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build
+# The only place that names a version of PostgreSQL. A server that is not installed yet is known by its path.
 PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
+pg_major=$({ "$PG_CONFIG" --version 2>/dev/null || printf '%s\n' "$PG_CONFIG"; } |
+    sed -nE 's/^[^0-9]*([0-9]+).*/\1/p')
+# What cargo compiles and tests: for that version, with the tests that need servers.
+# shellcheck disable=SC2034 # for the scripts that source this
+for_tests=(--no-default-features --features "pg$pg_major,e2e")
 
 # A caller's settings for another server, and RUSTFLAGS (which replaces the linker flag of
 # cargo-pgrx, whose schema section then gets lost), must not reach ours.
@@ -111,11 +117,10 @@ private_pg() {
 
 # use_pgrx_home PG_CONFIG: has pgrx build and test against this server, whatever ~/.pgrx says.
 use_pgrx_home() {
-    local pg_config=$1 major config
-    major=$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+    local pg_config=$1 config
     export PGRX_HOME
     PGRX_HOME=$build/pgrx/$(cksum <<<"$pg_config" | cut -d' ' -f1)
-    config=$(printf '[configs]\npg%s = "%s"' "$major" "$pg_config")
+    config=$(printf '[configs]\npg%s = "%s"' "$pg_major" "$pg_config")
     mkdir -p "$PGRX_HOME"
     # Rewritten only when it differs: its time stamp decides whether pgrx is built anew.
     [[ $(cat "$PGRX_HOME/config.toml" 2>/dev/null) == "$config" ]] ||
