@@ -5,6 +5,7 @@ use crate::pg::acl::AsUser;
 use crate::pg::spi::{Arg, Plan, Row, Type};
 use crate::pg::tx::Tx;
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::row_counts::RowCounts;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ pub struct Share {
     pub messages: i64,
     /// Bytes of keys and values.
     pub bytes: i64,
-    pub inserted: i64,
+    pub rows: RowCounts,
     pub rejected: i64,
     /// As last heard from the broker.
     pub high_watermark: Option<i64>,
@@ -32,35 +33,36 @@ const UNKNOWN: i64 = -1;
 /// Everything that a batch leaves in the catalog, but for its rejected messages, in one statement.
 const RECORD: &str = "WITH share AS (
     SELECT * FROM unnest($4::int4[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[],
-                         $10::int8[], $11::int8[], $12::int8[])
+                         $10::int8[], $11::int8[], $12::int8[], $13::int8[], $14::int8[])
         AS share (partition, begin_offset, end_offset, high, last_ms, messages, bytes, inserted,
-                  rejected)
+                  updated, deleted, rejected)
 ), moved AS (
     UPDATE gpss.offsets AS o SET
         next_offset = s.end_offset,
         high_watermark = greatest(coalesce(nullif(s.high, -1), o.high_watermark), s.end_offset),
         watermark_at = CASE WHEN s.high = -1 THEN o.watermark_at
-                            ELSE pg_catalog.clock_timestamp() - $15 * interval '1 microsecond' END,
+                            ELSE pg_catalog.clock_timestamp() - $17 * interval '1 microsecond' END,
         last_message_at = coalesce(pg_catalog.to_timestamp(nullif(s.last_ms, -1) / 1000.0),
                                    o.last_message_at),
-        rows_loaded = o.rows_loaded + s.inserted,
+        rows_loaded = o.rows_loaded + s.inserted + s.updated + s.deleted,
         rows_rejected = o.rows_rejected + s.rejected,
         messages = o.messages + s.messages,
         updated_at = pg_catalog.clock_timestamp()
     FROM share AS s
     WHERE o.job_id = $1 AND o.partition = s.partition AND o.next_offset = s.begin_offset
-        AND EXISTS (SELECT FROM gpss.run AS r WHERE r.job_id = $1 AND r.id = $14)
+        AND EXISTS (SELECT FROM gpss.run AS r WHERE r.job_id = $1 AND r.id = $16)
     RETURNING 1
 ), moment AS MATERIALIZED (
     SELECT pg_catalog.clock_timestamp() AS now
 ), number AS (
-    SELECT coalesce($13, pg_catalog.nextval('gpss.batch_id_seq')) AS id
+    SELECT coalesce($15, pg_catalog.nextval('gpss.batch_id_seq')) AS id
 ), recorded AS (
     INSERT INTO gpss.batch AS b (id, job_id, partition, start_time, end_time, begin_offset, end_offset,
-        messages, bytes, inserted, rejected, end_reason)
+        messages, bytes, inserted, updated, deleted, rejected, end_reason)
     SELECT number.id, $1, s.partition,
         moment.now - $2 * interval '1 microsecond', moment.now,
-        s.begin_offset, s.end_offset, s.messages, s.bytes, s.inserted, s.rejected, $3
+        s.begin_offset, s.end_offset, s.messages, s.bytes, s.inserted, s.updated, s.deleted,
+        s.rejected, $3
     FROM share AS s, moment, number
     WHERE $3 IS NOT NULL
     ON CONFLICT (id, partition) DO UPDATE SET
@@ -69,6 +71,8 @@ const RECORD: &str = "WITH share AS (
         messages = b.messages + excluded.messages,
         bytes = b.bytes + excluded.bytes,
         inserted = b.inserted + excluded.inserted,
+        updated = b.updated + excluded.updated,
+        deleted = b.deleted + excluded.deleted,
         rejected = b.rejected + excluded.rejected
 )
 SELECT (SELECT count(*) FROM moved), (SELECT id FROM number)";
@@ -90,7 +94,7 @@ impl Recorder {
     pub fn prepare(tx: &Tx, job_id: i64, run_id: i64) -> Result<Recorder> {
         let _owner = AsUser::extension_owner();
         let mut types = vec![Type::Int8, Type::Int8, Type::Text, Type::Int4Array];
-        types.resize(12, Type::Int8Array);
+        types.resize(14, Type::Int8Array);
         types.extend([Type::Int8, Type::Int8, Type::Int8]);
         let plan = Plan::prepare(tx, RECORD, &types)?;
         Ok(Recorder { job_id, run_id, plan, shared: Cell::new(None) })
@@ -122,7 +126,9 @@ impl Recorder {
             column(|s| s.last_message_ms.unwrap_or(UNKNOWN)),
             column(|s| s.messages),
             column(|s| s.bytes),
-            column(|s| s.inserted),
+            column(|s| rows(s.rows.inserted)),
+            column(|s| rows(s.rows.updated)),
+            column(|s| rows(s.rows.deleted)),
             column(|s| s.rejected),
         ];
         let mut args = vec![
@@ -150,6 +156,10 @@ impl Recorder {
             "The batch was rolled back; a run that goes on reads it again from the stored offsets.",
         ))
     }
+}
+
+fn rows(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -9,6 +9,7 @@
 
 use crate::pg::fdw::Conversion;
 use gpss_model::error::{Error, Result, SqlState};
+use gpss_model::row_counts::RowCounts;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -28,7 +29,7 @@ pub struct Failure {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attempt {
     /// Rows written.
-    pub rows: u64,
+    pub rows: RowCounts,
     /// The messages that were left out, with their indices and in their order.
     pub refused: Vec<(usize, Failure)>,
 }
@@ -60,8 +61,8 @@ pub trait Load {
 ///
 /// # Errors
 /// An error that is not a message's, which ends the search; as `refuse`.
-pub fn load(messages: usize, load: &mut dyn Load) -> Result<u64> {
-    let mut written = 0;
+pub fn load(messages: usize, load: &mut dyn Load) -> Result<RowCounts> {
+    let mut written = RowCounts::default();
     // What is before `next` is loaded or refused; `count` of them are refused.
     let (mut next, mut count, mut streams) = (0, 0, true);
     let (mut stride, mut known, mut trust) = (FIRST, Known::Nothing, Trust::default());
@@ -214,7 +215,7 @@ mod tests {
     }
 
     fn rows(number: usize) -> Attempt {
-        Attempt { rows: number as u64, refused: vec![] }
+        Attempt { rows: RowCounts::of_inserted(number as u64), refused: vec![] }
     }
 
     impl Load for Trial {
@@ -229,7 +230,7 @@ mod tests {
                         continue;
                     }
                     assert!(self.loaded.insert(index), "{index} is loaded twice");
-                    attempt.rows += 1;
+                    attempt.rows.inserted += 1;
                 }
                 return Ok(attempt);
             };
@@ -257,7 +258,7 @@ mod tests {
     fn run(messages: usize, bad: &BTreeSet<usize>, streams: bool, ahead: usize) -> Trial {
         let mut trial = Trial { bad: bad.clone(), streams, ahead, messages, ..Trial::default() };
         let written = load(trial.messages, &mut trial).unwrap();
-        assert_eq!(written as usize, trial.loaded.len());
+        assert_eq!(written.total() as usize, trial.loaded.len());
         trial
     }
 
@@ -284,7 +285,7 @@ mod tests {
             let written = load(messages, &mut trial).unwrap();
             prop_assert_eq!(&trial.refused, &refused.iter().copied().collect::<Vec<_>>());
             prop_assert_eq!(trial.loaded.len(), messages - refused.len());
-            prop_assert_eq!(trial.loaded.len(), written as usize);
+            prop_assert_eq!(trial.loaded.len(), written.total() as usize);
         }
     }
 

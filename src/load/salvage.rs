@@ -10,6 +10,7 @@ use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
 use gpss_model::epoch;
 use gpss_model::error::{Class, Error, Result, SqlState};
+use gpss_model::row_counts::RowCounts;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -17,7 +18,7 @@ use std::rc::Rc;
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Rows written.
-    pub inserted: u64,
+    pub rows: RowCounts,
     pub refused: Vec<Refused>,
 }
 
@@ -95,17 +96,13 @@ impl Load for Search<'_> {
         let slice = Rc::new(self.batch.slice(range.clone()));
         let mut undone = false;
         let outcome = subtx(self.tx, || {
-            let inserted = self.statement.run(self.tx, &slice, &progress)?;
-            undone = inserted == 0 && self.statement.filters_all(self.tx, &slice, &progress)?;
-            if undone {
-                Err(Error::new(SqlState::NO_DATA, "nothing to insert"))
-            } else {
-                Ok(inserted)
-            }
+            let rows = self.statement.run(self.tx, &slice, &progress)?;
+            undone = rows.total() == 0 && self.statement.filters_all(self.tx, &slice, &progress)?;
+            if undone { Err(Error::new(SqlState::NO_DATA, "nothing to insert")) } else { Ok(rows) }
         });
         let rows = match outcome {
             Ok(rows) => rows,
-            Err(_) if undone => 0,
+            Err(_) if undone => RowCounts::default(),
             Err(error) => {
                 return Err(Failure {
                     error,
@@ -148,10 +145,10 @@ impl Load for Search<'_> {
 impl Search<'_> {
     fn run(&mut self) -> Result<Loaded> {
         self.refused.clear();
-        let inserted = isolate::load(self.batch.messages(), self)?;
+        let rows = isolate::load(self.batch.messages(), self)?;
         let refused = std::mem::take(&mut self.refused);
         self.check_blame(&refused)?;
-        Ok(Loaded { inserted, refused })
+        Ok(Loaded { rows, refused })
     }
 
     /// Runs the statements without any message, and leaves no trace of it: nothing has been inserted
@@ -177,11 +174,11 @@ impl Search<'_> {
     /// Tries those once more that were refused for what is there now: a row that they refer to may have
     /// come after them.
     fn second_chance(&mut self, loaded: Loaded) -> Result<Loaded> {
-        let mut left = Loaded { inserted: loaded.inserted, refused: vec![] };
+        let mut left = Loaded { rows: loaded.rows, refused: vec![] };
         for refused in loaded.refused {
             let again = refused.error.sqlstate.as_str().starts_with("23");
             match again.then(|| self.attempt(refused.index..refused.index + 1)) {
-                Some(Ok(attempt)) if attempt.refused.is_empty() => left.inserted += attempt.rows,
+                Some(Ok(attempt)) if attempt.refused.is_empty() => left.rows += attempt.rows,
                 Some(Err(failure)) if !self.is_messages(&failure.error) => {
                     return Err(failure.error);
                 }

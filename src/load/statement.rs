@@ -15,6 +15,7 @@ use gpss_model::block::Side;
 use gpss_model::error::{Class, Error, Result, SqlState};
 use gpss_model::job::{Mapping, TableName, TargetSpec};
 use gpss_model::printable::counted;
+use gpss_model::row_counts::RowCounts;
 use gpss_model::statement::{self, Trials, qualified};
 use pgrx::pg_sys::Oid;
 use std::cell::OnceCell;
@@ -66,18 +67,18 @@ impl Statement {
         Ok((Statement { plans, targets, mappings, trials, parts, decoding }, table))
     }
 
-    /// Runs over a batch, table after table; the number of rows written.
+    /// Runs over a batch, table after table; the rows written.
     ///
     /// # Errors
     /// 55000: a statement has written rows that its scans have not read.
     ///
     /// Raises: what a statement raises; `progress` then tells how far its scan came.
-    pub fn run(&self, tx: &Tx, batch: &Rc<Batch>, progress: &Rc<Progress>) -> Result<u64> {
+    pub fn run(&self, tx: &Tx, batch: &Rc<Batch>, progress: &Rc<Progress>) -> Result<RowCounts> {
         self.each(tx, batch, progress, |plan| plan.execute(tx, &[]))
     }
 
     /// As `run`, but in bulk: an error does not tell which message it is about.
-    pub fn run_in_bulk(&self, tx: &Tx, batch: &Rc<Batch>) -> Result<u64> {
+    pub fn run_in_bulk(&self, tx: &Tx, batch: &Rc<Batch>) -> Result<RowCounts> {
         if self.decoding.calls_functions() {
             // They may look at the target, between one row and the next.
             return self.run(tx, batch, &Rc::default());
@@ -174,7 +175,7 @@ impl Statement {
         batch: &Rc<Batch>,
         progress: &Rc<Progress>,
         run: impl Fn(&Plan) -> Result<u64>,
-    ) -> Result<u64> {
+    ) -> Result<RowCounts> {
         if !batch.is_empty() && unparsable(batch) == batch.messages() {
             // Nothing of it stays, so that no statement trigger fires for nothing. But it tells whether
             // the foreign table is still the one that the messages do not parse for.
@@ -188,15 +189,16 @@ impl Statement {
         batch: &Rc<Batch>,
         progress: &Rc<Progress>,
         run: impl Fn(&Plan) -> Result<u64>,
-    ) -> Result<u64> {
-        let mut written = 0;
+    ) -> Result<RowCounts> {
+        let mut written = RowCounts::default();
         for (number, plan) in self.plans.iter().enumerate() {
             progress.begin();
             progress.statement.set(number);
             let rows = with_batch(&self.decoding, batch, progress, plan, || run(plan))?;
-            if rows > 0 && !progress.asked.get() {
+            let rows = RowCounts::of_inserted(rows);
+            if rows.total() > 0 && !progress.asked.get() {
                 let target = self.targets.get(number).map_or("its target", String::as_str);
-                return Err(unread(target, &self.decoding.source, rows));
+                return Err(unread(target, &self.decoding.source, rows.total()));
             }
             written += rows;
         }

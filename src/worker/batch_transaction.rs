@@ -20,6 +20,7 @@ use gpss_model::epoch;
 use gpss_model::error::{Error, Result, SqlState};
 use gpss_model::job::{ErrorLimit, Origin};
 use gpss_model::printable::counted;
+use gpss_model::row_counts::{RowCounts, SharedOut};
 use pgrx::pg_sys::Oid;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -62,9 +63,9 @@ pub fn load(
     check_error_limit(job, batch, unparsable, &[])?;
     if blame == Blame::Data {
         let outcome = transact(job, run, loading, collected, |tx| {
-            let inserted = statement.run_in_bulk(tx, &Rc::new(batch.clone()))?;
+            let rows = statement.run_in_bulk(tx, &Rc::new(batch.clone()))?;
             after(tx)?;
-            Ok(Loaded { inserted, refused: vec![] })
+            Ok(Loaded { rows, refused: vec![] })
         });
         match outcome {
             Err(error) if may_be_a_messages(&error) && !signals::stop_requested() => {}
@@ -124,7 +125,7 @@ fn transact(
             let ours = rejects.iter().filter(|reject| reject.partition == share.partition);
             share.rejected = i64::try_from(ours.count()).unwrap_or(i64::MAX);
         }
-        spread(loaded.inserted, &mut shares);
+        spread(loaded.rows, &mut shares);
         let batch_id = record(Some(collected.reason.as_str()), &shares)?;
         loading.errors.record(tx, job.id, batch_id, &job.spec.topic, &rejects)?;
         if loading.marked.borrow().as_ref() == Some(&targets.unlogged) {
@@ -274,41 +275,10 @@ fn count(collected: &Collected) -> Vec<Share> {
 
 /// Which partition a written row came from is known only when every good message gave one row;
 /// otherwise (a filter, a set-returning function) the rows are shared out by good messages.
-fn spread(inserted: u64, shares: &mut [Share]) {
-    let good: i64 = shares.iter().map(|s| s.messages - s.rejected).sum();
-    let inserted = i64::try_from(inserted).unwrap_or(i64::MAX);
-    let (mut seen, mut given) = (0i128, 0i64);
+fn spread(rows: RowCounts, shares: &mut [Share]) {
+    let good = |share: &Share| u64::try_from(share.messages - share.rejected).unwrap_or(0);
+    let mut shared_out = SharedOut::new(rows, shares.iter().map(good).sum());
     for share in shares {
-        seen += i128::from(share.messages - share.rejected);
-        let due = i128::from(inserted) * seen / i128::from(good.max(1));
-        share.inserted = i64::try_from(due).unwrap_or(i64::MAX) - given;
-        given += share.inserted;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shares(list: &[(i64, i64)]) -> Vec<Share> {
-        let share = |(messages, rejected): &(i64, i64)| Share {
-            messages: *messages,
-            rejected: *rejected,
-            ..Share::default()
-        };
-        list.iter().map(share).collect()
-    }
-
-    #[test]
-    fn rows_are_shared_out_without_remainder() {
-        let mut some = shares(&[(10, 1), (5, 0), (0, 0), (7, 7)]);
-        spread(14, &mut some);
-        let inserted: Vec<i64> = some.iter().map(|s| s.inserted).collect();
-        assert_eq!(inserted, [9, 5, 0, 0]);
-        spread(3, &mut some);
-        assert_eq!(some.iter().map(|s| s.inserted).sum::<i64>(), 3);
-        let mut none = shares(&[(2, 2)]);
-        spread(0, &mut none);
-        assert_eq!(none[0].inserted, 0);
+        share.rows = shared_out.next(good(share));
     }
 }

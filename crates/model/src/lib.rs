@@ -14,6 +14,7 @@
 //! | `assign` | which slot reads which partition |
 //! | `partitions` | a choice of partitions |
 //! | `reset` | where a start begins |
+//! | `row_counts` | rows inserted, updated, deleted |
 //! | `state` | the states of a job |
 //! | `schedule` | when a job runs |
 //! | `backoff` | waits between tries |
@@ -43,6 +44,7 @@ pub mod names;
 pub mod partitions;
 pub mod printable;
 pub mod reset;
+pub mod row_counts;
 pub mod schedule;
 pub mod state;
 pub mod statement;
