@@ -352,7 +352,7 @@ mod tests {
     fn a_suspect_that_can_be_loaded_alone_is_loaded() {
         for (statement, at) in [(0, 4), (1, 4), (1, 0)] {
             let mut picky = Picky { statement, at, refused: vec![] };
-            assert_eq!(load(9, &mut picky), Ok(9), "{statement} {at}");
+            assert_eq!(load(9, &mut picky), Ok(RowCounts::of_inserted(9)), "{statement} {at}");
             assert!(picky.refused.is_empty());
         }
     }

@@ -3,35 +3,33 @@
 //! error that only the user can mend.
 
 mod end;
+mod session;
 mod state;
 mod waits;
 
-use super::batch_transaction::{self, Loading};
-use super::feed::{Feed, Limits, Next};
+use super::batch_transaction::Loading;
 use super::gauge::Gauge;
-use super::start_offsets::{self, METADATA_TIMEOUT, Resolved, Wanted};
+use super::start_offsets::METADATA_TIMEOUT;
 use super::task::{self, PostBatch};
 use crate::catalog::jobs::{self, Job};
 use crate::catalog::locks;
 use crate::catalog::offsets;
 use crate::catalog::processes::LoaderArgs;
 use crate::catalog::runs::{self, Run};
-use crate::fdw::reader::{Failure, Reader};
 use crate::fdw::source::{self, TopicOptions};
-use crate::fdw::watch::{CONFIRMED, Watch};
-use crate::gucs;
-use crate::load::{Blame, Statement};
+use crate::fdw::watch::CONFIRMED;
+use crate::load::Statement;
 use crate::pg::bgworker;
 use crate::pg::lock::{Mode, SessionLock};
 use crate::pg::tx::tx;
 use crate::pg::{acl, activity, caught, latch, signals};
-use gpss_kafka::{Consumer, MetadataAnswers, Properties, TopicFound};
+use gpss_kafka::{Consumer, Properties, TopicFound};
 use gpss_model::assign;
 use gpss_model::error::{Class, Error, Result, SqlState};
 use gpss_model::job::MissingTopic;
-use gpss_model::printable::counted;
 use gpss_model::schedule::{self, Phase, Retries};
 use gpss_model::state::Status;
+use session::Session;
 use state::Said;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -54,19 +52,11 @@ enum End {
 const CLOCK_CHECK: Duration = Duration::from_secs(300);
 /// Less than this may be left of a run whose session has ended by another clock.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
-/// How soon partitions are asked for again whose leader did not answer, at first and at the latest.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// Brokers that cannot be reached when a session begins are told of after this: of several addresses the
 /// first may be one that nobody listens at.
 const UNREACHABLE: Duration = Duration::from_secs(1);
 /// Sessions that lasted so long were healthy: the next failure's wait is short again.
 const HEALTHY: Duration = Duration::from_secs(60);
-
-/// After this many internal errors in a row while loading, one is treated as a message's fault; otherwise a
-/// single message could block the job for ever.
-const PATIENCE: u32 = 3;
-/// After this many (about five minutes), also that of a batch of one message.
-const LAST_PATIENCE: u32 = 10;
 
 /// Entry point of the process.
 pub fn main() {
@@ -215,235 +205,21 @@ impl Loader {
         Ok(self.locks.is_none() || !tx(|tx| runs::is_current(tx, job_id, run_id))?)
     }
 
-    /// One connection to the brokers, from its positions to whatever ends it.
+    /// One connection to the brokers.
     fn session(&mut self) -> Result<End> {
         let registered = match self.register()? {
             Ok(registered) => registered,
             Err(end) => return Ok(end),
         };
-        let until = self.until;
         let prepared = self.prepare(registered)?;
         if !self.has_locks() && self.is_over()? {
             return Ok(End::Obsolete);
         }
-        let Prepared { job, run, positioned, loading, properties, source } = prepared;
-        activity::set_application_name(&format!("gpss job {}", job.name));
-        activity::running(&format!("gpss job \"{}\": connecting to Kafka", job.name));
-        let topic = &job.spec.topic;
-        let answers = MetadataAnswers::default();
-        let consumer = Consumer::open_counting(&properties, &answers)?;
-        let mut found = self.find(&job, &run, &source, &consumer)?;
-        if let Some(reset) = &run.reset {
-            reset.check_partitions(topic, &found.partitions)?;
-        }
-        let own = self.own(&found.partitions, &source)?;
-        let LoaderArgs { slot, slots, .. } = self.args;
-        let fallback = source.fallback;
         let unlogged = tx(|tx| {
-            job.set_search_path(tx)?;
-            Ok(loading.statement.targets(tx)?.unlogged)
+            prepared.job.set_search_path(tx)?;
+            Ok(prepared.loading.statement.targets(tx)?.unlogged)
         })?;
-        let unlogged = &unlogged;
-        let mut wanted =
-            Wanted { job: &job, run: &run, slot, slots, positioned, fallback, unlogged };
-        let Resolved { positions, ends, waits } =
-            start_offsets::resolve(&wanted, &consumer, &found, &own)?;
-        wanted.positioned = true;
-        let starts: Vec<_> = positions.iter().map(|(p, o)| (*p, *o)).collect();
-        let buffer = gucs::buffer_bytes();
-        let decoding = &loading.statement.decoding;
-        let decoding = (&decoding.formats, &decoding.needs);
-        let watch = (Some(Watch::new(topic, found.clone(), answers)), self.gauge.show());
-        let reader = Reader::start(consumer, topic, &starts, decoding, buffer, watch)?;
-        let mut feed = Feed::new(reader, positions, ends, run.quit_at_eof);
-        for (partition, error) in waits {
-            feed.wait_for(partition, error);
-        }
-        self.waits(&feed.waits())?;
-        if self.said.is_none() {
-            self.running()?;
-        }
-        let quit_after = job.spec.schedule.quit_at_eof_after.filter(|_| !run.quit_at_eof);
-        // At once: the time may have come already.
-        let mut ask = quit_after.map(|_| Instant::now());
-        // Partitions whose leader does not answer are asked for again, at growing intervals.
-        let (mut again, mut patience) = (None, ASK_AGAIN.0);
-
-        loop {
-            let limits = Limits {
-                until,
-                ask,
-                again,
-                messages: job
-                    .spec
-                    .commit
-                    .max_row
-                    .map_or(usize::MAX, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
-                bytes: gucs::batch_bytes(),
-                interval: Duration::from_millis(job.spec.commit.minimal_interval_ms),
-            };
-            activity::idle(&format!("gpss job \"{}\": waiting for messages", job.name));
-            match self.gauge.rest(|| feed.next(limits))? {
-                Next::Load(collected) => {
-                    let messages = collected.batch.messages();
-                    activity::running(&format!(
-                        "gpss job \"{}\": loading {}",
-                        job.name,
-                        counted(messages, "message")
-                    ));
-                    let after = self.post_batch.due(&job.spec.task);
-                    let blame = match self.internal {
-                        ..PATIENCE => Blame::Data,
-                        PATIENCE..LAST_PATIENCE => Blame::Internal,
-                        LAST_PATIENCE.. => Blame::InternalAlone,
-                    };
-                    batch_transaction::load(&job, &run, &loading, &collected, blame, &|tx| {
-                        match after {
-                            Some(sql) => task::post_batch(tx, sql),
-                            None => Ok(()),
-                        }
-                    })
-                    .inspect_err(|error| {
-                        self.load_failed = true;
-                        self.internal = match error.class() {
-                            Class::Bug => self.internal.saturating_add(1),
-                            _ => 0,
-                        };
-                    })?;
-                    self.internal = 0;
-                    if !self.has_locks() && self.is_over()? {
-                        return Ok(End::Obsolete);
-                    }
-                    feed.committed(collected);
-                    feed.heard(&self.gauge.ends());
-                    if messages > 0 {
-                        self.post_batch.committed();
-                    }
-                    self.succeeded()?;
-                }
-                Next::Alive { idle } if idle || !self.load_failed => self.succeeded()?,
-                Next::Alive { .. } => {}
-                Next::Finished => return Ok(End::Finished),
-                Next::Stopped => return Ok(End::Stopped),
-                Next::TimeUp => return Ok(End::TimeUp),
-                Next::Ask => {
-                    let left = match quit_after {
-                        Some(time) => Duration::from_millis(tx(|tx| runs::ms_until(tx, time))?),
-                        None => CLOCK_CHECK,
-                    };
-                    ask = Some(Instant::now() + left.min(CLOCK_CHECK));
-                    if left.is_zero() {
-                        let mut waits = feed.waits().into_iter();
-                        if let Some((_, error)) = waits.find(|(p, _)| feed.knows(*p)) {
-                            // Its end is not known: the next session asks before it reads.
-                            return Err(error);
-                        }
-                        let consumer = Consumer::open(&properties)?;
-                        let ends = start_offsets::ends(&consumer, topic, &feed.partitions())?;
-                        consumer.close(METADATA_TIMEOUT);
-                        caught::log(format!(
-                            "gpss job \"{}\" ends when it has read to the end: the time of \
-                             QUIT_AT_EOF_AFTER has come",
-                            job.name
-                        ));
-                        feed.end_at(ends);
-                    }
-                }
-                next @ (Next::Topic(_) | Next::Again) => {
-                    if let Next::Topic(now) = next {
-                        found = now;
-                        patience = ASK_AGAIN.0;
-                    }
-                    self.read_new_partitions(&wanted, &source, &properties, &found, &mut feed)?;
-                    again = None;
-                }
-                Next::Waits => {
-                    self.waits(&feed.waits())?;
-                    let own = self.own(&found.partitions, &source)?;
-                    let is_missing = |p: &i32| !feed.knows(*p) && found.has_leader(*p);
-                    if again.is_none() && own.iter().any(is_missing) {
-                        again = Some(Instant::now() + patience);
-                        patience = (2 * patience).min(ASK_AGAIN.1);
-                    }
-                }
-                Next::Watermarks(high) => {
-                    tx(|tx| {
-                        tx.set_local(c"synchronous_commit", c"off");
-                        offsets::watermarks(tx, job.id, &high)
-                    })?;
-                }
-                // A new session reads the credentials anew.
-                Next::Trouble(error) if error.sqlstate == SqlState::INVALID_AUTHORIZATION => {
-                    return Err(error);
-                }
-                Next::Trouble(error) => self.retrying(&error, None),
-                Next::Recovered if self.retries.made() == 0 && !self.load_failed => {
-                    self.running()?;
-                }
-                Next::Recovered => {}
-                Next::Failed(Failure::Other(error)) => return Err(error),
-                // It is there: the next session finds it.
-                Next::Failed(Failure::Unknown(Error { message, detail, .. })) => {
-                    return Err(Error {
-                        detail,
-                        ..Error::new(SqlState::CONNECTION_FAILURE, message)
-                    });
-                }
-                // Positions are resolved anew: the fallback decides, or the job fails there.
-                Next::Failed(Failure::OffsetGone { partition }) => {
-                    return Err(Error::new(
-                        SqlState::CONNECTION_FAILURE,
-                        format!(
-                            "the wanted offset of partition {partition} is no longer on the broker"
-                        ),
-                    ));
-                }
-            }
-        }
-    }
-
-    /// Adds to the feed this slot's partitions that it does not read yet and that have a leader. What
-    /// cannot be asked for waits, and the others are read on.
-    fn read_new_partitions(
-        &self,
-        wanted: &Wanted<'_>,
-        source: &TopicOptions,
-        properties: &Properties,
-        found: &TopicFound,
-        feed: &mut Feed,
-    ) -> Result<()> {
-        let topic = &source.topic;
-        let mut new = self.own(&found.partitions, source)?;
-        feed.look_at_leaders(topic, found, &new);
-        new.retain(|partition| !feed.knows(*partition) && found.has_leader(*partition));
-        if new.is_empty() {
-            return Ok(());
-        }
-        let consumer = Consumer::open(properties)?;
-        let resolved = start_offsets::resolve(wanted, &consumer, found, &new);
-        consumer.close(METADATA_TIMEOUT);
-        match resolved {
-            Ok(Resolved { positions, ends, waits }) => {
-                new.retain(|partition| positions.contains_key(partition));
-                feed.add(&positions, &ends);
-                for (partition, error) in waits {
-                    feed.wait_for(partition, error);
-                }
-            }
-            Err(error) if error.sqlstate == SqlState::CONNECTION_FAILURE => {
-                for partition in new.drain(..) {
-                    feed.wait_for(partition, error.clone());
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        if !new.is_empty() {
-            caught::log(format!(
-                "gpss job \"{}\" reads partitions {new:?} of topic \"{topic}\" too",
-                wanted.job.name
-            ));
-        }
-        Ok(())
+        Session::begin(self, &prepared, &unlogged)?.run()
     }
 
     /// Reads the catalog, and waits while the schedule says so. `Err` holds an end before the
