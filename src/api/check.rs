@@ -1,11 +1,13 @@
 //! `gpss.check`: tries each part that a job needs, one row each, with a hint where it fails. The names of the
 //! parts are in docs/functions.md.
 
+use super::continued;
 use super::delivery::{self, Promise};
 use super::{
     Named, answer, dryrun, job_objects, job_or_config, remarks, schemas, submit, trial_as_owner,
 };
 use crate::catalog::jobs::Job;
+use crate::catalog::{offsets, runs};
 use crate::fdw::cancellable;
 use crate::fdw::columns::Layout;
 use crate::fdw::formats::Formats;
@@ -20,13 +22,15 @@ use crate::pg::spi::Plan;
 use crate::pg::subtx::{subtx, trial};
 use crate::pg::tx::Tx;
 use gpss_kafka::{Consumer, Properties, no_leader};
+use gpss_model::beginning::{Beginning, Decision, Facts, Marks, TopicIdentity};
 use gpss_model::config::LoadConfig;
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::job::{JobSpec, TableName};
+use gpss_model::job::{Fallback, JobSpec, TableName};
 use gpss_model::partitions::Partitions;
 use gpss_model::printable::counted;
 use gpss_model::statement::qualified;
 use pgrx::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +65,7 @@ fn run(text: &str, properties: Json) -> Result<Vec<Finding>> {
             if let Err(error) = job.check_can_run() {
                 note(&mut findings, "owner", Err(error));
             }
-            check_source(&tx, &job.spec, job.owner, &mut findings);
+            check_source(&tx, &job, &mut findings);
             check_target(&tx, &job, &mut findings);
         }
         Named::Config(config) => {
@@ -110,19 +114,81 @@ fn formats_of(table: &Table, user: pg_sys::Oid) -> Result<Formats> {
     Formats::of(table, &Layout::of(table)?, user)
 }
 
-fn check_source(tx: &Tx, spec: &JobSpec, owner: pg_sys::Oid, findings: &mut Vec<Finding>) {
+fn check_source(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
+    let Job { spec, owner, .. } = job;
     let found = subtx(tx, || {
         let table = Table::load(schemas::table_oid(tx, &spec.source)?);
         source::check_wrapper(&table)?;
         let kafka = TopicOptions::of(&table)?;
-        Ok((kafka, source::properties(&table, owner)?, formats_of(&table, owner)))
+        Ok((kafka, source::properties(&table, *owner)?, formats_of(&table, *owner)))
     });
     match found {
         Err(error) => note(findings, "source", Err(error)),
         Ok((kafka, properties, formats)) => {
             note(findings, "source", Ok(format!("foreign table {}", qualified(&spec.source))));
-            check_kafka(Ok(properties), &kafka.topic, kafka.partitions.as_ref(), findings);
+            let found =
+                check_kafka(Ok(properties), &kafka.topic, kafka.partitions.as_ref(), findings);
+            if let Some(found) = found {
+                check_offsets(tx, job, kafka.fallback, found, findings);
+            }
             check_registries(formats, findings);
+        }
+    }
+}
+
+/// Is what a start would go on with still on the brokers? Says nothing of a job that runs, whose offsets move
+/// meanwhile, and of one that would begin with the oldest message.
+fn check_offsets(
+    tx: &Tx,
+    job: &Job,
+    fallback: Option<Fallback>,
+    (identity, marks): (TopicIdentity, Marks),
+    findings: &mut Vec<Finding>,
+) {
+    let component = "offsets";
+    let gathered = subtx(tx, || {
+        let runs = runs::find(tx, job.id)?.is_some();
+        let inherited = offsets::inherited(tx, job.id, Some(&identity))?;
+        Ok((runs, offsets::stored(tx, job.id)?, inherited))
+    });
+    let (mut stored, inherited) = match gathered {
+        Err(error) => return note(findings, component, Err(error)),
+        Ok((true, ..)) => return,
+        Ok((false, stored, inherited)) => (stored, inherited),
+    };
+    stored.retain(|partition, _| marks.contains_key(partition));
+    if stored.is_empty() && inherited.is_none() {
+        return;
+    }
+    let beginning = Beginning::of(Facts {
+        job_id: job.id,
+        job: &job.name,
+        topic: &job.spec.topic,
+        identity,
+        reset: None,
+        fallback,
+        stored,
+        inherited,
+        positioned: false,
+        pending: BTreeSet::new(),
+    });
+    let decided = beginning
+        .check_identity()
+        .and_then(|()| beginning.decide(&marks, &BTreeMap::new(), &BTreeSet::new()));
+    match decided {
+        Err(error) => note(findings, component, Err(error)),
+        Ok(Decision { positions, lost, .. }) if lost.is_empty() => {
+            let detail = format!("the next start goes on at {}", continued::list(&positions));
+            note(findings, component, Ok(detail));
+        }
+        Ok(Decision { lost, .. }) => {
+            let count: i64 = lost.iter().map(|lost| lost.end_offset - lost.begin_offset).sum();
+            let detail = format!(
+                "the next start goes over {}, by its fallback",
+                counted(count, "lost offset")
+            );
+            let hint = "gpss.lost_ranges will have them.".to_owned();
+            findings.push((component.to_owned(), "warning".to_owned(), detail, Some(hint)));
         }
     }
 }
@@ -229,18 +295,22 @@ fn check_kafka(
     topic: &str,
     chosen: Option<&Partitions>,
     findings: &mut Vec<Finding>,
-) {
+) -> Option<(TopicIdentity, Marks)> {
     let consumer = properties.and_then(|p| {
         let consumer = Consumer::open(&p)?;
         Ok((consumer, p.brokers().to_owned()))
     });
     let (consumer, brokers) = match consumer {
         Ok(opened) => opened,
-        Err(error) => return note(findings, "properties", Err(error)),
+        Err(error) => {
+            note(findings, "properties", Err(error));
+            return None;
+        }
     };
     let cancelled = signals::is_over;
     let reached = consumer.cluster_id(TIMEOUT, &cancelled);
-    let works = reached.is_ok();
+    let cluster_id = reached.clone().ok();
+    let mut known = None;
     note(
         findings,
         "brokers",
@@ -249,7 +319,7 @@ fn check_kafka(
             None => format!("the cluster at {brokers} answers"),
         }),
     );
-    if works {
+    if let Some(cluster_id) = cluster_id {
         match consumer.topic(topic, TIMEOUT, &cancelled) {
             Err(error) => note(findings, "topic", Err(error)),
             Ok(found) => {
@@ -261,24 +331,27 @@ fn check_kafka(
                     note(findings, "partitions", Err(error));
                 }
                 let read = partitions.iter().filter(|p| chosen.is_none_or(|c| c.contains(**p)));
-                let marks: Result<i64> = read
+                let marks: Result<Marks> = read
                     .map(|p| {
                         if !found.has_leader(*p) {
                             return Err(no_leader(topic, *p));
                         }
-                        let (low, high) = consumer.watermarks(topic, *p, TIMEOUT, &cancelled)?;
-                        Ok(high - low)
+                        Ok((*p, consumer.watermarks(topic, *p, TIMEOUT, &cancelled)?))
                     })
-                    .sum();
-                let detail = |n: i64| {
-                    format!("all have a leader, {} between begin and end", counted(n, "offset"))
+                    .collect();
+                let detail = |marks: &Marks| {
+                    let count: i64 = marks.values().map(|(low, high)| high - low).sum();
+                    format!("all have a leader, {} between begin and end", counted(count, "offset"))
                 };
-                note(findings, "partitions", marks.map(detail));
+                note(findings, "partitions", marks.as_ref().map(detail).map_err(Error::clone));
+                let identity = TopicIdentity { cluster_id, topic_id: found.id };
+                known = marks.ok().map(|marks| (identity, marks));
             }
         }
     }
     consumer.close(Duration::from_secs(2));
     signals::check_for_interrupts();
+    known
 }
 
 /// Raises: the error of a cancel, which finds out nothing.

@@ -2,12 +2,13 @@
 //! what its user is told of that.
 
 use crate::catalog::jobs::Job;
-use crate::catalog::offsets::{self, Inherited, Twin};
+use crate::catalog::offsets::{self, Twin};
 use crate::fdw::source::TopicOptions;
 use crate::pg::caught::{self, Level};
 use crate::pg::fdw::Table;
 use crate::pg::spi;
 use crate::pg::tx::Tx;
+use gpss_model::beginning::Inherited;
 use gpss_model::error::{Error, Result, SqlState};
 use gpss_model::job::Origin;
 use gpss_model::partitions::Partitions;

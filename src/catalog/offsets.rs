@@ -3,24 +3,9 @@
 use super::{run, select, select_latest};
 use crate::pg::spi::{Arg, Row, UnixMicros};
 use crate::pg::tx::Tx;
+use gpss_model::beginning::{Inherited, Stand, Stored, TopicIdentity};
 use gpss_model::error::Result;
 use std::collections::BTreeMap;
-
-/// Which topic offsets belong to: None where brokers have no such id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopicIdentity {
-    pub cluster_id: Option<String>,
-    pub topic_id: Option<String>,
-}
-
-/// Where a job stands in a partition.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    pub next: i64,
-    /// The partition's end as last heard of.
-    pub high: i64,
-    pub origin: TopicIdentity,
-}
 
 /// Partition → next offset.
 pub fn load(tx: &Tx, job_id: i64) -> Result<BTreeMap<i32, i64>> {
@@ -33,8 +18,8 @@ pub fn stored(tx: &Tx, job_id: i64) -> Result<BTreeMap<i32, Stored>> {
             greatest(coalesce(high_watermark, next_offset), next_offset), cluster_id, topic_id
         FROM gpss.offsets WHERE job_id = $1";
     let row = |row: &Row<'_>| {
-        let origin = TopicIdentity { cluster_id: row.get(4)?, topic_id: row.get(5)? };
-        Ok((row.get(1)?, Stored { next: row.get(2)?, high: row.get(3)?, origin }))
+        let identity = TopicIdentity { cluster_id: row.get(4)?, topic_id: row.get(5)? };
+        Ok((row.get(1)?, Stored { next: row.get(2)?, high: row.get(3)?, identity }))
     };
     Ok(select(tx, sql, &[Arg::from(job_id)], row)?.into_iter().collect())
 }
@@ -104,45 +89,6 @@ pub fn close(tx: &Tx, job_id: i64, partitions: &[i32]) -> Result<()> {
                WHERE job_id = $1 AND partition = ANY ($2)";
     run(tx, sql, &[Arg::from(job_id), Arg::from(partitions)])?;
     Ok(())
-}
-
-/// Where other jobs of the same identity stood.
-pub struct Inherited {
-    /// The name of the one that moved last.
-    pub job: String,
-    /// It has stopped, and later than this job.
-    pub newer: bool,
-    stands: BTreeMap<i32, Stand>,
-}
-
-/// Where the one of them stood that moved last of those that know the partition.
-pub struct Stand {
-    pub job_id: i64,
-    pub job: String,
-    newer: bool,
-    next: i64,
-}
-
-impl Inherited {
-    pub fn partitions(&self) -> impl Iterator<Item = i32> {
-        self.stands.keys().copied()
-    }
-
-    /// Where a job goes on that itself stood at `own`, and the other job that stood there, if it is one of
-    /// `others`.
-    pub fn known(
-        others: Option<&Self>,
-        partition: i32,
-        own: Option<i64>,
-        begins: bool,
-    ) -> Option<(i64, Option<&Stand>)> {
-        match (others.and_then(|others| others.stands.get(&partition)), own) {
-            (Some(other), own) if own.is_none() || (begins && other.newer) => {
-                Some((other.next, Some(other)))
-            }
-            (_, own) => own.map(|own| (own, None)),
-        }
-    }
 }
 
 /// The offsets of the jobs that loaded the same topic of the same cluster into the same tables from a
@@ -219,14 +165,6 @@ pub fn of_other_kind(tx: &Tx, job_id: i64) -> Result<Option<Twin>> {
         return Ok(None);
     };
     Ok(Some(Twin { name, next: load(tx, id)?, rejected }))
-}
-
-impl TopicIdentity {
-    /// Neither id says that it is another topic.
-    pub fn may_be(&self, other: &TopicIdentity) -> bool {
-        let same = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
-        same(&self.cluster_id, &other.cluster_id) && same(&self.topic_id, &other.topic_id)
-    }
 }
 
 /// What a run of a job did to a partition.

@@ -27,6 +27,11 @@ fn run(scene: &Scene, arguments: &str) -> String {
     scene.db.sql("SELECT status, errmsg FROM gpss.jobs WHERE name = 'numbers'")
 }
 
+/// What `gpss.check` says of the job's offsets.
+fn checked(scene: &Scene) -> String {
+    scene.db.sql("SELECT status, detail FROM gpss.check('numbers') WHERE component = 'offsets'")
+}
+
 fn expect_status(scene: &Scene, status: &str, seconds: u64) -> String {
     eventually(status, seconds, || scene.status() == status);
     scene.db.sql("SELECT errmsg FROM gpss.jobs WHERE name = 'numbers'")
@@ -49,6 +54,7 @@ fn a_recreated_topic_is_not_read_at_old_offsets() {
     scene.topic.recreate(1);
     // The stored offset is within the new topic.
     scene.topic.send_numbers(100..130);
+    assert!(checked(&scene).contains("belong to another topic"), "{}", checked(&scene));
     let error = run(&scene, "");
     assert!(error.starts_with("JOB_ERROR|"), "{error}");
     assert!(error.contains("belong to another topic") && error.contains("reset"), "{error}");
@@ -218,6 +224,11 @@ fn what_retention_took_is_a_row_and_the_job_goes_on_where_the_fallback_says() {
         scene.load_to_the_end();
         scene.topic.send_numbers(10..30);
         scene.topic.expire(0, 15);
+        assert!(
+            checked(&scene).starts_with("warning|the next start goes over "),
+            "{}",
+            checked(&scene)
+        );
         assert_eq!(run(&scene, ""), "JOB_SUCCESS|");
         assert_eq!(scene.rows(), loaded);
         assert_eq!(scene.db.sql(LOST), lost);
@@ -231,8 +242,10 @@ fn a_lost_offset_ends_a_job_without_fallback_and_nothing_moves() {
     scene.topic.send_numbers(0..10);
     scene.submit(100);
     scene.load_to_the_end();
+    assert_eq!(checked(&scene), "ok|the next start goes on at offset 10 of partition 0");
     scene.topic.send_numbers(10..30);
     scene.topic.expire(0, 15);
+    assert!(checked(&scene).starts_with("failed|offset 10 of partition 0 of topic"));
     let error = run(&scene, "");
     assert!(error.starts_with("JOB_ERROR|") && error.contains("removed 5 messages"), "{error}");
     assert_eq!(scene.db.sql("SELECT next_offset FROM gpss.progress"), "10");

@@ -13,7 +13,8 @@
 //! | `block` | decoded messages, as the reader hands them on |
 //! | `assign` | which slot reads which partition |
 //! | `partitions` | a choice of partitions |
-//! | `reset` | where a start begins |
+//! | `reset` | where a start begins that is not to continue |
+//! | `beginning` | where a run begins, from all that is known |
 //! | `row_counts` | rows inserted, updated, deleted |
 //! | `state` | the states of a job |
 //! | `schedule` | when a job runs |
@@ -32,6 +33,7 @@
 
 pub mod assign;
 pub mod backoff;
+pub mod beginning;
 pub mod block;
 pub mod brokers;
 pub mod config;
