@@ -6,7 +6,7 @@ use crate::pg::fdw::{Column, JsonCall, Table};
 use gpss_format::{Cast, JsonField, Step};
 use gpss_model::block::Side;
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::format::{self, Format, FormatSpec};
+use gpss_model::format::{self, Format, FormatSpec, Records};
 use pgrx::pg_sys;
 
 /// Where a column's value comes from.
@@ -114,14 +114,16 @@ impl Layout {
             )
             .hint("Set the table option key_format, or take the whole key with source 'key'."));
         };
-        Ok(match format {
-            Format::Binary => ColumnSource::Whole(side),
-            Format::Custom => ColumnSource::Returned(side, name()),
-            Format::Csv | Format::Text | Format::Delimited => {
+        let info = format.info();
+        Ok(match info.records {
+            Records::Bytes => ColumnSource::Whole(side),
+            Records::Returned => ColumnSource::Returned(side, name()),
+            Records::Fields => {
                 next[side as usize] += 1;
                 ColumnSource::Position(side, next[side as usize] - 1)
             }
-            Format::Avro | Format::Protobuf if column.type_oid == pg_sys::BYTEAOID => {
+            // Bytes of a document that is made come as they are.
+            Records::Documents if info.has_schemas && column.type_oid == pg_sys::BYTEAOID => {
                 let raw = &mut self.raw[side as usize];
                 let place = raw.iter().position(|known| *known == name());
                 ColumnSource::Raw(
@@ -132,9 +134,7 @@ impl Layout {
                     }),
                 )
             }
-            Format::Json | Format::Jsonl | Format::Avro | Format::Protobuf => {
-                ColumnSource::Member(side, name())
-            }
+            Records::Documents => ColumnSource::Member(side, name()),
         })
     }
 
@@ -153,14 +153,11 @@ impl Layout {
     }
 
     /// The members that the side's columns are named after, where a document without any of them is not
-    /// what the table was made for. A table that has the document in a column takes whatever it is;
-    /// and a message of protobuf says nothing of a field that has its default: its decoder looks for a field
-    /// of another type's message.
+    /// what the table was made for. A table that has the document in a column takes whatever it is.
     pub fn required(&self, side: Side) -> Vec<String> {
         let content = self.contents[side as usize].as_ref();
         let strict = content.is_some_and(|content| {
-            matches!(content.format, Format::Json | Format::Jsonl | Format::Avro)
-                && !content.is_on("fill_missing_fields")
+            content.format.info().wants_members && !content.is_on("fill_missing_fields")
         });
         if !strict || self.takes_whole(side) {
             return vec![];

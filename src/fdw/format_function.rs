@@ -18,12 +18,11 @@ use std::sync::Arc;
 
 /// Which of the two functions it is.
 pub trait FormatFunctionKind: 'static {
-    /// The formats that it takes; a sole one need not be named.
-    const FORMATS: &'static [Format];
+    const FUNCTION: format::FormatFunction;
 }
 
 /// One place of a query where the function is called.
-pub struct FormatFunction<K> {
+pub struct PayloadRows<K> {
     options: Value,
     shape: Projection,
     needs: Needs,
@@ -35,7 +34,7 @@ pub struct FormatFunction<K> {
     kind: std::marker::PhantomData<K>,
 }
 
-impl<K: FormatFunctionKind> RecordFunction for FormatFunction<K> {
+impl<K: FormatFunctionKind> RecordFunction for PayloadRows<K> {
     fn fits(&self, options: &Value) -> bool {
         self.options == *options
     }
@@ -48,7 +47,7 @@ impl<K: FormatFunctionKind> RecordFunction for FormatFunction<K> {
         let used = vec![true; outputs.len()];
         let (shape, needs) = Projection::new("", &layout, &columns, (&outputs, &used, &[]))?;
         let decoder = Formats::new(&layout, &columns, |_| (None, None))?.decoder_here(&needs)?;
-        Ok(FormatFunction {
+        Ok(PayloadRows {
             options,
             shape,
             needs,
@@ -127,7 +126,9 @@ fn option_list<K: FormatFunctionKind>(options: &Value) -> Result<Vec<(String, St
         list.push((name.clone(), text));
     }
     let named = list.iter().find(|(name, _)| name == "format").map(|(_, format)| format.as_str());
-    match (named, K::FORMATS) {
+    // A sole one need not be named.
+    let formats: Vec<Format> = Format::of_function(K::FUNCTION).collect();
+    match (named, formats.as_slice()) {
         (None, [format]) => list.push(("format".into(), format.name().into())),
         (None, formats) => {
             let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();

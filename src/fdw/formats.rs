@@ -31,7 +31,7 @@ pub fn check(options: &[(String, String)]) -> Result<()> {
     for content in columns::contents(options)?.iter().flatten() {
         match content.format {
             Format::Custom => custom::check(content)?,
-            Format::Avro | Format::Protobuf => {
+            format if format.info().has_schemas => {
                 let registry = RegistryConfig::new(content, None, None)?;
                 if let Some(config) = &registry {
                     split_login(&config.addresses)?;
@@ -177,7 +177,7 @@ impl SideFormat {
             }
             // The bytes are the message's own, and the function is called where the row is made.
             Format::Binary | Format::Custom => Reading::Ignored,
-            Format::Avro | Format::Protobuf => {
+            format if format.info().has_schemas => {
                 let schemas = self.registry.clone().map(asks);
                 Reading::Made(decoder_of_documents(content, schemas, &self.raw)?)
             }

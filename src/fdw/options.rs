@@ -4,7 +4,7 @@
 use crate::pg::acl::{self, Predefined};
 use gpss_kafka::properties::{self, Rule};
 use gpss_model::error::{Error, Result, SqlState};
-use gpss_model::format::{self, Format, FormatOption, OptionKind};
+use gpss_model::format::{self, FormatOption, OptionKind};
 use gpss_model::job::MissingTopic;
 use gpss_model::partitions::Partitions;
 use gpss_model::{brokers, suggest, topic};
@@ -40,11 +40,11 @@ pub const COLUMN_SOURCES: [&str; 11] = [
 ];
 
 /// The names of the formats, as `check_value` wants them.
-const FORMATS: [&str; Format::ALL.len()] = {
-    let mut names = [""; Format::ALL.len()];
+const FORMATS: [&str; format::FORMATS.len()] = {
+    let mut names = [""; format::FORMATS.len()];
     let mut i = 0;
     while i < names.len() {
-        names[i] = Format::ALL[i].0;
+        names[i] = format::FORMATS[i].name;
         i += 1;
     }
     names

@@ -26,39 +26,119 @@ pub enum Format {
     Custom,
 }
 
+/// What a payload becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// A JSON document, or several; columns are its members.
+    Documents,
+    /// Fields one after the other; columns are known by their position.
+    Fields,
+    /// The bytes as they are.
+    Bytes,
+    /// What an SQL function returns.
+    Returned,
+}
+
+/// The SQL function that takes payloads of a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatFunction {
+    Gpss,
+    Protobuf,
+}
+
+/// What is known of a format.
+#[derive(Debug)]
+pub struct FormatInfo {
+    pub format: Format,
+    /// As users write it (GPSS: FORMAT).
+    pub name: &'static str,
+    pub records: Records,
+    /// Its decoder may need schemas, of an option or a registry.
+    pub has_schemas: bool,
+    /// A document without any wanted member is rejected. (A message of protobuf says nothing of a field that
+    /// has its default: its decoder looks for a field of another type's message.)
+    pub wants_members: bool,
+    /// The key of configurations of versions 1 and 2 that has its options, and whether it has to be there.
+    pub option_block: Option<(&'static str, bool)>,
+    pub function: Option<FormatFunction>,
+}
+
+/// A row for each format, in the order of `Format`.
+pub const FORMATS: [FormatInfo; 9] = {
+    use FormatFunction::{Gpss, Protobuf};
+    use Records::{Bytes, Documents, Fields, Returned};
+    /// One that neither has schemas nor wants members.
+    const fn plain(
+        format: Format,
+        name: &'static str,
+        records: Records,
+        option_block: Option<(&'static str, bool)>,
+    ) -> FormatInfo {
+        FormatInfo {
+            format,
+            name,
+            records,
+            has_schemas: false,
+            wants_members: false,
+            option_block,
+            function: Some(Gpss),
+        }
+    }
+    [
+        FormatInfo { wants_members: true, ..plain(Format::Json, "json", Documents, None) },
+        FormatInfo {
+            wants_members: true,
+            ..plain(Format::Jsonl, "jsonl", Documents, Some(("JSONL_OPTION", false)))
+        },
+        plain(Format::Csv, "csv", Fields, Some(("CSV_OPTION", false))),
+        plain(Format::Text, "text", Fields, Some(("TEXT_OPTION", false))),
+        plain(Format::Delimited, "delimited", Fields, Some(("DELIMITED_OPTION", true))),
+        plain(Format::Binary, "binary", Bytes, None),
+        FormatInfo {
+            has_schemas: true,
+            wants_members: true,
+            ..plain(Format::Avro, "avro", Documents, Some(("AVRO_OPTION", false)))
+        },
+        FormatInfo {
+            has_schemas: true,
+            function: Some(Protobuf),
+            ..plain(Format::Protobuf, "protobuf", Documents, Some(("PROTOBUF_OPTION", false)))
+        },
+        FormatInfo {
+            function: None,
+            ..plain(Format::Custom, "custom", Returned, Some(("CUSTOM_OPTION", true)))
+        },
+    ]
+};
+
 impl Format {
-    pub const ALL: [(&str, Format); 9] = [
-        ("json", Format::Json),
-        ("jsonl", Format::Jsonl),
-        ("csv", Format::Csv),
-        ("text", Format::Text),
-        ("delimited", Format::Delimited),
-        ("binary", Format::Binary),
-        ("avro", Format::Avro),
-        ("protobuf", Format::Protobuf),
-        ("custom", Format::Custom),
-    ];
+    pub fn info(self) -> &'static FormatInfo {
+        &FORMATS[self as usize]
+    }
 
     pub fn by_name(name: &str) -> Option<Format> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
+        FORMATS.iter().find(|info| info.name == name).map(|info| info.format)
     }
 
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, format)| *format == self).map_or("", |(name, _)| name)
+        self.info().name
     }
 
     pub fn names() -> impl Iterator<Item = &'static str> {
-        Self::ALL.iter().map(|(name, _)| *name)
+        FORMATS.iter().map(|info| info.name)
     }
 
-    /// A record is fields one after the other, told apart by their position.
     pub fn is_positional(self) -> bool {
-        matches!(self, Format::Csv | Format::Text | Format::Delimited)
+        self.info().records == Records::Fields
     }
 
-    /// A record is a JSON document, or is made into one.
     pub fn is_document(self) -> bool {
-        matches!(self, Format::Json | Format::Jsonl | Format::Avro | Format::Protobuf)
+        self.info().records == Records::Documents
+    }
+
+    /// Those that an SQL function takes.
+    pub fn of_function(function: FormatFunction) -> impl Iterator<Item = Format> {
+        FORMATS.iter().filter(move |info| info.function == Some(function)).map(|info| info.format)
     }
 }
 
@@ -249,5 +329,17 @@ fn boolean(text: &str) -> Option<bool> {
         "true" | "on" | "yes" | "1" => Some(true),
         "false" | "off" | "no" | "0" => Some(false),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_the_order_of_the_formats() {
+        for info in &FORMATS {
+            assert_eq!(info.format.info().name, info.name);
+        }
     }
 }

@@ -4,23 +4,12 @@ use super::columns::{self, IGNORED, Seen};
 use super::tree::{Location, Map, Value};
 use super::{Column, Side, options, value};
 use crate::error::{Error, Result};
-use crate::format::{Format, FormatSpec};
+use crate::format::{FORMATS, Format, FormatSpec};
 use crate::suggest;
 
 /// What the one column of the value is called when none is described, and that of the key.
 pub(super) const VALUE: &str = "value";
 pub(super) const KEY: &str = "key";
-
-/// The option blocks of versions 1 and 2. GPSS has none for protobuf and text.
-const BLOCKS: [(&str, Format); 7] = [
-    ("AVRO_OPTION", Format::Avro),
-    ("CSV_OPTION", Format::Csv),
-    ("CUSTOM_OPTION", Format::Custom),
-    ("DELIMITED_OPTION", Format::Delimited),
-    ("JSONL_OPTION", Format::Jsonl),
-    ("PROTOBUF_OPTION", Format::Protobuf),
-    ("TEXT_OPTION", Format::Text),
-];
 
 /// Takes COLUMNS, FORMAT and the option block of versions 1 and 2. Without COLUMNS, the one column
 /// of the message is called `default_name`.
@@ -36,16 +25,15 @@ pub(super) fn take_v2(map: &mut Map, default_name: &str, seen: &mut Seen) -> Res
     let columns = complete(format, columns, default_name, map, seen)?;
     let mut content = FormatSpec::new(format);
     let mut own = None;
-    if let Some((name, _)) = BLOCKS.iter().find(|(_, of)| *of == format) {
+    if let Some((name, _)) = format.info().option_block {
         map.has_deeper(name, options::keys_v2(format));
     }
-    for (name, of) in BLOCKS {
+    let blocks = FORMATS.iter().filter_map(|info| Some((info.format, info.option_block?)));
+    for (of, (name, required)) in blocks {
         match map.take(name)? {
             Some(value) if of == format => own = Some(value),
             Some(value) => return Err(foreign_block(&value.place(), of, format)),
-            None if of == format && matches!(format, Format::Delimited | Format::Custom) => {
-                return Err(map.missing(name));
-            }
+            None if of == format && required => return Err(map.missing(name)),
             None => {}
         }
     }
@@ -59,7 +47,7 @@ pub(super) fn take_v2(map: &mut Map, default_name: &str, seen: &mut Seen) -> Res
 
 /// An option block of another format than the one that is chosen.
 fn foreign_block(place: &Location, of: Format, format: Format) -> Error {
-    let hint = match BLOCKS.iter().find(|(_, own)| *own == format) {
+    let hint = match format.info().option_block {
         Some((own, _)) => format!("The options of format {} are in {own}.", format.name()),
         None if of == Format::Jsonl => {
             "Messages of several documents have format jsonl.".to_owned()

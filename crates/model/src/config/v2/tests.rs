@@ -191,7 +191,7 @@ USER: loader ⇒ rabbitmq: ⇒ line 2: RABBITMQ"#;
 
 #[test]
 fn unknown_keys_get_the_known_ones() {
-    let table = r#"ERROR_LIMIT: 5 ⇒ NEWLINES: a ⇒ Valid keys in this context are: SOURCE, FORMAT, COLUMNS, AVRO_OPTION, CSV_OPTION, CUSTOM_OPTION, DELIMITED_OPTION, JSONL_OPTION, PROTOBUF_OPTION, TEXT_OPTION, ENCODING, FILTER, ERROR_LIMIT.
+    let table = r#"ERROR_LIMIT: 5 ⇒ NEWLINES: a ⇒ Valid keys in this context are: SOURCE, FORMAT, COLUMNS, JSONL_OPTION, CSV_OPTION, TEXT_OPTION, DELIMITED_OPTION, AVRO_OPTION, PROTOBUF_OPTION, CUSTOM_OPTION, ENCODING, FILTER, ERROR_LIMIT.
 FORMAT: json ⇒ FORMAT: csv\nDELIMITTER: ";" ⇒ Perhaps you meant "DELIMITER" in CSV_OPTION.
 FORMAT: json ⇒ FORMAT: delimited\nDELIMITER: ";"\nDELIMITED_OPTION: {DELIMITER: ";"} ⇒ Perhaps you meant "DELIMITER" in DELIMITED_OPTION.
 FORMAT: json ⇒ FORMAT: csv\nCSV_OPTION: {DELIMITTER: ";"} ⇒ Perhaps you meant "DELIMITER".
