@@ -262,15 +262,15 @@ fn delivered(promise: Promise) -> Finding {
     ("delivery".to_owned(), status.to_owned(), promise.detail, hint)
 }
 
-/// A transformer is code: what it does with a row is seen when it runs, on the next message.
+/// A transformer is code: what it does with a row is seen when it runs, on one message.
 fn check_transformer(tx: &Tx, job: &Job, findings: &mut Vec<Finding>) {
     if job.spec.outputs.iter().all(|output| output.transformer.is_none()) {
         return;
     }
     let component = "transformer";
-    let detail = match dryrun::try_next(tx, job) {
-        Ok(Some(Ok(()))) => "takes the next message".to_owned(),
-        Ok(Some(Err(error))) => {
+    let detail = match dryrun::try_one(tx, job) {
+        Ok(Some((which, Ok(())))) => format!("takes the {which} message"),
+        Ok(Some((_, Err(error)))) => {
             let error = Error::new(SqlState::INVALID_PARAMETER, error).hint(submit::TRANSFORMER);
             return note(findings, component, Err(error));
         }

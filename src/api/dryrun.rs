@@ -146,18 +146,25 @@ fn tell_of_no_row(read: usize, next: &BTreeMap<i32, i64>) {
     caught::report(Level::Notice, &notice);
 }
 
-/// What the job's statements say of the next message: none of them fails, or the first error; None: there
-/// is no message.
+/// What the job's statements say of the `next` message, or where there is none, of the `oldest` one: none of
+/// them fails, or the first error; None: there is no message.
 ///
 /// # Errors
 /// As the dry run of one message.
-pub fn try_next(tx: &Tx, job: &Job) -> Result<Option<Result<(), String>>> {
-    let (lines, _) = try_out(tx, job, (&continued::positions(tx, job)?, None), 1)?;
-    let mut of_message = lines.into_iter().filter(|line| line.offset.is_some()).peekable();
-    if of_message.peek().is_none() {
-        return Ok(None);
+pub fn try_one(tx: &Tx, job: &Job) -> Result<Option<(&'static str, Result<(), String>)>> {
+    let next = continued::positions(tx, job)?;
+    let oldest = BTreeMap::new();
+    for (which, from) in [("next", &next), ("oldest", &oldest)] {
+        let (lines, read) = try_out(tx, job, (from, None), 1)?;
+        if read > 0 {
+            let error = lines.into_iter().find_map(|line| line.error);
+            return Ok(Some((which, error.map_or(Ok(()), Err))));
+        }
+        if next.is_empty() {
+            break;
+        }
     }
-    Ok(Some(of_message.find_map(|line| line.error).map_or(Ok(()), Err)))
+    Ok(None)
 }
 
 /// Where to begin, and the reset that says some of that.

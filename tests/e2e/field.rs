@@ -143,6 +143,8 @@ KAFKA:
         "{found}"
     );
     assert_eq!(scene.db.sql("SELECT count(*) FROM orders"), "2");
+    let found = check(&scene, config);
+    assert!(found.ends_with("transformer|ok|takes the oldest message|f"), "{found}");
     // Nothing to try it on.
     let empty = scene.broker.topic(1);
     let found = check(&scene, &config.replace("THE_TOPIC", &empty.name));
