@@ -557,7 +557,7 @@ fn an_offset_that_retention_has_passed_ends_the_job_which_goes_on_when_told_wher
     eventually("JOB_ERROR", 30, || scene.status() == "JOB_ERROR");
     let message = errmsg(&scene);
     assert!(message.contains("retention removed 10 messages"), "{message}");
-    assert!(message.contains("HINT: Start the job with reset"), "{message}");
+    assert!(message.contains("HINT: Say where this partition begins"), "{message}");
     assert_eq!(position(&scene), before);
     scene.db.sql("SELECT gpss.start_job('numbers', reset => 'earliest')");
     scene.topic.send_numbers(20..30);
